@@ -1,0 +1,104 @@
+"""Find classes by file name: the name `hdpo` in a package is the class in its file `hdpo.py`.
+
+There is no registry to edit. A dotted name such as `mylab.losses.Focal` imports a class of the user's own.
+"""
+
+import dataclasses
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+
+def names(package: str) -> list[str]:
+    """Names that `find` accepts in `package`: its public modules, sorted."""
+    path = importlib.import_module(package).__path__
+    return sorted(module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_"))
+
+
+def find(package: str, base: type, name: str) -> type:
+    """Class called `name`: the subclass of `base` in `package`'s file of that name, or a dotted path to one.
+
+    Raises:
+        ValueError: no such file (the message suggests the nearest name), or a dotted path that leads to no
+            subclass of `base`.
+    """
+    if "." in name:
+        return _dotted(base, name)
+    if name not in names(package):
+        raise ValueError(f"no {_kind(base)} named {name!r}{did_you_mean(name, names(package))}")
+    module = importlib.import_module(f"{package}.{name}")
+    classes = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__
+    ]
+    (found,) = classes  # one class a file: tests/test_stems.py insists
+    return found
+
+
+def construct(cls: type, hyperparameters: Mapping[str, Any]) -> Any:
+    """`cls(**hyperparameters)` with keys, types and ranges checked.
+
+    Raises:
+        ValueError: an unknown key (with the nearest one), a value of the wrong type, or one out of range.
+    """
+    known = [field.name for field in dataclasses.fields(cls)]
+    for key in hyperparameters:
+        if key not in known:
+            raise ValueError(f"{cls.__name__} has no {key!r}{did_you_mean(key, known)}")
+    try:
+        # A plain dict of values for a dataclass: pydantic converts ("0.1" to 0.1) and __post_init__ checks ranges.
+        return _adapter(cls).validate_python(dict(hyperparameters))
+    except ValidationError as error:
+        raise ValueError(_describe(cls, error)) from None
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Ending of an error message that names the nearest choice, or all of them when none is near."""
+    choices = list(choices)
+    near = difflib.get_close_matches(name, choices, n=1)
+    # 'h_dpo' and 'HDPO' are nearer to 'hdpo' than any edit distance says
+    plain = {_plain(choice): choice for choice in choices}
+    near = [plain[_plain(name)]] if _plain(name) in plain else near
+    return f"; did you mean {near[0]!r}?" if near else f"; choose from {', '.join(choices) or 'none'}"
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def _adapter(cls: type) -> TypeAdapter:
+    if hasattr(cls, "__pydantic_config__"):
+        return TypeAdapter(cls)
+    return TypeAdapter(cls, config=ConfigDict(extra="forbid"))
+
+
+def _describe(cls: type, error: ValidationError) -> str:
+    """Every problem of a value in one line; the alternatives of a union are joined by "or"."""
+    messages: dict[str, list[str]] = {}
+    for problem in error.errors():
+        if problem["type"] == "value_error":  # raised by the class itself: already says what to write
+            return str(problem["ctx"]["error"])
+        where = f"{cls.__name__}: {problem['loc'][0]} = {problem['input']!r}"
+        messages.setdefault(where, []).append(problem["msg"].lower())
+    return "; ".join(f"{where}: {' or '.join(texts)}" for where, texts in messages.items())
+
+
+def _dotted(base: type, name: str) -> type:
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"cannot import {_kind(base)} {name!r}: {error}") from None
+    if not (inspect.isclass(found) and issubclass(found, base)):
+        raise ValueError(f"{name} is not a subclass of {base.__module__}.{base.__name__}")
+    return found
+
+
+def _kind(base: type) -> str:
+    return base.__name__.lower()

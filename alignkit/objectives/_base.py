@@ -1,0 +1,91 @@
+"""What an objective is: a frozen dataclass of hyperparameters whose call is the method's formula.
+
+One object serves three readers. A trainer sums `terms` over micro-batches and ranks and divides by the sum of
+`count`; the lab weights `terms` by exact probabilities; a test compares them one by one. So terms stay unreduced.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from alignkit.objectives._batches import Batch, PairLogps, TokenLogps
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss before reduction: `terms.sum() / count`.
+
+    terms     (B,) for pairs, (B, T) for tokens; dtype of the batch
+    count     what the method divides by (pairs, tokens, ...), an integer scalar. It depends on shapes, masks and
+              columns only, never on log-probabilities, so that a trainer knows it before the first backward pass.
+    metrics   detached; one value per example, or a scalar
+    """
+
+    terms: Tensor
+    count: Tensor
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Objective(ABC):
+    """Base of all objectives. Subclasses are frozen dataclasses: pure, without devices, dtype casts or collectives."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    batch: ClassVar[type[Batch]]
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the batch must hold reference log-probabilities. May depend on the hyperparameters."""
+        return False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Data columns read from `batch.columns`. May depend on the hyperparameters."""
+        return ()
+
+    def statistics(self, batch: Any) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """{name: (sum, count)} of what the formula needs to know about the whole batch; scalars.
+
+        A trainer adds them up over the micro-batch on all ranks and hands them back, detached, in `batch.statistics`.
+        With gradient accumulation the split into micro-batches then matters, as it does in the official codes.
+        """
+        return {}
+
+    @abstractmethod
+    def __call__(self, batch: Any) -> Loss:
+        """The formula, unreduced."""
+
+    def loss(self, batch: Any) -> Tensor:
+        """The paper's reduction of this one batch, a scalar. An empty batch gives 0."""
+        result = self(batch)
+        return result.terms.sum() / result.count.clamp(min=1)
+
+    def _mean(self, name: str, batch: Batch) -> Tensor:
+        """Mean of a statistic, from `batch.statistics` or, where there is none, from this batch. Never has a gradient."""
+        given = batch.statistics or {}
+        total, count = given[name] if name in given else self.statistics(batch)[name]
+        return (total / count.clamp(min=1)).detach()
+
+
+class PairObjective(Objective):
+    """Learns from a chosen and a rejected answer; reads `PairLogps`, returns (B,) terms, counts pairs."""
+
+    batch: ClassVar[type[Batch]] = PairLogps
+
+    @property
+    def needs_reference(self) -> bool:
+        return True
+
+    @abstractmethod
+    def __call__(self, batch: PairLogps) -> Loss: ...
+
+
+class TokenObjective(Objective):
+    """Learns from every token of a text; reads `TokenLogps`, returns (B, T) terms."""
+
+    batch: ClassVar[type[Batch]] = TokenLogps
+
+    @abstractmethod
+    def __call__(self, batch: TokenLogps) -> Loss: ...

@@ -1,0 +1,86 @@
+"""What objectives read: one frozen batch per shape, tensors only.
+
+Log-probabilities are in nats. Every batch takes two optional fields:
+
+    columns      extra data columns an objective asked for, by name, one value per row
+    statistics   {name: (sum, count)} over a larger batch than this one, detached; see `Objective.statistics`
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What the batches share."""
+
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
+    statistics: Mapping[str, tuple[Tensor, Tensor]] | None = None
+
+    def column(self, name: str, like: Tensor) -> Tensor:
+        """A data column in the dtype of the log-probabilities `like`; ValueError names the columns there are."""
+        if name not in self.columns:
+            raise ValueError(f"column {name!r} is not in the batch; it has {sorted(self.columns) or 'no columns'}")
+        return self.columns[name].to(like.dtype)  # integer scores must not pull float64 down to float32
+
+    def _same_shape(self, shape: torch.Size) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, Tensor) and value.shape != shape:
+                raise ValueError(
+                    f"{type(self).__name__}.{item.name} has shape {tuple(value.shape)}; expected {tuple(shape)}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairLogps(Batch):
+    """A chosen and a rejected answer to the same prompt. Tensors are (B,).
+
+    Log-probabilities are sums over the tokens of the answer. References may be absent where the objective has none,
+    lengths where it does not divide by them.
+    """
+
+    chosen: Tensor
+    rejected: Tensor
+    ref_chosen: Tensor | None = None
+    ref_rejected: Tensor | None = None
+    chosen_length: Tensor | None = None  # tokens
+    rejected_length: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.chosen.ndim != 1:
+            raise ValueError(f"PairLogps.chosen has shape {tuple(self.chosen.shape)}; expected (B,)")
+        self._same_shape(self.chosen.shape)
+
+    def references(self) -> tuple[Tensor, Tensor]:
+        """log ref(y) of the chosen and of the rejected answers, (B,) each."""
+        if self.ref_chosen is None or self.ref_rejected is None:
+            raise ValueError("this objective compares with a reference: give ref_chosen and ref_rejected")
+        return self.ref_chosen, self.ref_rejected
+
+    def log_ratios(self) -> tuple[Tensor, Tensor]:
+        """log pi(y) / ref(y) of the chosen and of the rejected answers, (B,) each."""
+        ref_chosen, ref_rejected = self.references()
+        return self.chosen - ref_chosen, self.rejected - ref_rejected
+
+    def lengths(self) -> tuple[Tensor, Tensor]:
+        """Tokens of the chosen and of the rejected answers, at least 1 so that one can divide, (B,) each."""
+        if self.chosen_length is None or self.rejected_length is None:
+            raise ValueError("averaging over tokens needs chosen_length and rejected_length")
+        return self.chosen_length.clamp(min=1), self.rejected_length.clamp(min=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenLogps(Batch):
+    """Every token of B texts. `logps` and `mask` are (B, T); the mask says which tokens are trained."""
+
+    logps: Tensor
+    mask: Tensor
+
+    def __post_init__(self) -> None:
+        if self.logps.ndim != 2:
+            raise ValueError(f"TokenLogps.logps has shape {tuple(self.logps.shape)}; expected (B, T)")
+        self._same_shape(self.logps.shape)
