@@ -1,0 +1,89 @@
+"""The `data:` section of a recipe: which rows are read, from where, and in what proportion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import ClassVar, Literal, get_args
+
+Format = Literal["auto", "prompt", "messages", "sharegpt", "alpaca", "implicit", "text"]
+FORMATS: tuple[str, ...] = get_args(Format)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One place that rows come from.
+
+    A path is taken relative to the recipe's folder and wins over a Hub id of the same name. `format` says where the
+    conversation is: `prompt` (prompt with completion, or with chosen and rejected), `messages`, `sharegpt`
+    (conversations of from and value), `alpaca` (instruction, input, output), `implicit` (inside chosen and rejected)
+    or `text`; `auto` finds out from the columns.
+    """
+
+    __pydantic_config__: ClassVar[Mapping[str, str]] = MappingProxyType({"extra": "forbid"})
+
+    source: str  # a file or folder (JSONL, JSON, CSV, Parquet, Arrow), or the id of a dataset on the Hub
+    split: str = "train"  # which split of the dataset is read
+    name: str | None = None  # configuration of a Hub dataset that has several
+    revision: str | None = None  # commit, tag or branch of a Hub dataset
+    format: Format = "auto"  # where a row holds its conversation: auto, prompt, messages, sharegpt, alpaca, ...
+    columns: Mapping[str, str] = field(default_factory=dict)  # our name: the name in the file, as in {prompt: question}
+    weight: float = 1.0  # rows per epoch as a multiple of the rows there are: 0.5 a seeded half, 2.0 each row twice
+    limit: int | None = None  # read only that many rows from the start
+
+    def __post_init__(self) -> None:
+        if not self.source.strip():
+            raise ValueError("source is empty; write a path or the id of a dataset on the Hub")
+        if not self.split.strip():
+            raise ValueError("split is empty; write the name of a split, such as train")
+        if self.format not in FORMATS:
+            near = get_close_matches(str(self.format), FORMATS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"write one of {', '.join(FORMATS)}"
+            raise ValueError(f"no format named {self.format!r}; {hint}")
+        if not (self.weight > 0 and math.isfinite(self.weight)):
+            raise ValueError(f"weight = {self.weight} must be a positive number; remove the source to leave it out")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit = {self.limit} must be at least 1; remove it to read every row")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """What a run trains and evaluates on. The same spec gives the same rows in the same order in every process."""
+
+    __pydantic_config__: ClassVar[Mapping[str, str]] = MappingProxyType({"extra": "forbid"})
+
+    train: tuple[Source, ...]  # sources of the training set, mixed by their weights and shuffled
+    eval: tuple[Source, ...] = ()  # sources of the evaluation set, in order
+    holdout: float = 0.0  # fraction of the training rows set aside for evaluation, whole prompts at a time
+    seed: int = 0  # of the shuffle, the hold-out, the weights and the label noise
+    on_bad_rows: Literal["error", "drop"] = "error"  # stop at rows that cannot be used, or drop and count them
+    streaming: bool = False  # read while training, for data that do not fit the disk; weights become probabilities
+    label_noise: float = 0.0  # for studies: fraction of training preferences turned round
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "train", tuple(self.train))
+        object.__setattr__(self, "eval", tuple(self.eval))
+        if not self.train:
+            raise ValueError("train has no sources; write train: [{source: FILE}]")
+        if not 0 <= self.holdout < 1:
+            raise ValueError(f"holdout = {self.holdout} must be a fraction from 0 up to, not including, 1; 0.1 is 10 %")
+        if self.seed < 0:
+            raise ValueError(f"seed = {self.seed} must not be negative; write 0 or more")
+        if self.on_bad_rows not in ("error", "drop"):
+            raise ValueError(f"on_bad_rows = {self.on_bad_rows!r} is not known; write error or drop")
+        if not 0 <= self.label_noise <= 1:
+            raise ValueError(f"label_noise = {self.label_noise} must be a fraction from 0 to 1; 0.25 turns a quarter")
+        self._refuse_contradictions()
+
+    def _refuse_contradictions(self) -> None:
+        if self.holdout and self.eval:
+            raise ValueError("holdout and eval are both given; keep the one that the evaluation is to use")
+        for name in ("holdout", "label_noise"):
+            if self.streaming and getattr(self, name):
+                raise ValueError(f"{name} needs the whole data set, which streaming never sees; remove one of the two")
+        for source in self.eval:
+            if source.weight != 1:
+                raise ValueError(f"eval: weight = {source.weight} of {source.source} is for training; remove it")
