@@ -11,8 +11,15 @@ tensor(0.6931)
 from typing import Any
 
 from alignkit import lookup
-from alignkit.objectives._base import Loss, Objective, PairObjective, TokenObjective
-from alignkit.objectives._batches import Batch, PairLogps, TokenLogps
+from alignkit.objectives._base import (
+    Loss,
+    Objective,
+    PairObjective,
+    RevisionObjective,
+    TokenObjective,
+    UnpairedObjective,
+)
+from alignkit.objectives._batches import Batch, PairLogps, RevisionLogps, TokenLogps, UnpairedLogps
 
 __all__ = [
     "Batch",
@@ -20,8 +27,12 @@ __all__ = [
     "Objective",
     "PairLogps",
     "PairObjective",
+    "RevisionLogps",
+    "RevisionObjective",
     "TokenLogps",
     "TokenObjective",
+    "UnpairedLogps",
+    "UnpairedObjective",
     "find",
     "make",
     "names",

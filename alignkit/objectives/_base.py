@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from alignkit.objectives._batches import Batch, PairLogps, TokenLogps
+from alignkit.objectives._batches import Batch, PairLogps, RevisionLogps, TokenLogps, UnpairedLogps
 
 
 @dataclass(frozen=True)
@@ -89,3 +89,29 @@ class TokenObjective(Objective):
 
     @abstractmethod
     def __call__(self, batch: TokenLogps) -> Loss: ...
+
+
+class UnpairedObjective(Objective):
+    """Learns from single answers that are desirable or not; reads `UnpairedLogps`, returns (B,) terms, counts answers."""
+
+    batch: ClassVar[type[Batch]] = UnpairedLogps
+
+    @property
+    def needs_reference(self) -> bool:
+        return True
+
+    @abstractmethod
+    def __call__(self, batch: UnpairedLogps) -> Loss: ...
+
+
+class RevisionObjective(Objective):
+    """Learns to answer and to revise from pairs; reads `RevisionLogps`, returns (B,) terms, counts pairs."""
+
+    batch: ClassVar[type[Batch]] = RevisionLogps
+
+    @property
+    def needs_reference(self) -> bool:
+        return True
+
+    @abstractmethod
+    def __call__(self, batch: RevisionLogps) -> Loss: ...

@@ -84,3 +84,54 @@ class TokenLogps(Batch):
         if self.logps.ndim != 2:
             raise ValueError(f"TokenLogps.logps has shape {tuple(self.logps.shape)}; expected (B, T)")
         self._same_shape(self.logps.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnpairedLogps(Batch):
+    """Single answers with a thumb up or down. Tensors are (B,), `kl` is a scalar.
+
+    Log-probabilities are sums over the tokens of the answer.
+    """
+
+    policy: Tensor
+    ref: Tensor
+    desirable: Tensor  # bool
+    kl: Tensor  # mean of log pi/ref over answers to other prompts, (); may be negative, the objective clamps it
+
+    def __post_init__(self) -> None:
+        if self.policy.ndim != 1 or not self.policy.shape == self.ref.shape == self.desirable.shape:
+            shapes = [tuple(value.shape) for value in (self.policy, self.ref, self.desirable)]
+            raise ValueError(f"UnpairedLogps wants policy, ref and desirable of one shape (B,); got {shapes}")
+        if self.kl.ndim != 0:
+            raise ValueError(f"UnpairedLogps.kl has shape {tuple(self.kl.shape)}; expected a scalar")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevisionLogps(Batch):
+    """A pair of answers, each also read as a revision of either. Tensors are (B,).
+
+    `a_given_b` is the log-probability of answer a under the prompt that asks to improve on answer b. All are sums over
+    the tokens of the answer; every one has its twin under the reference.
+    """
+
+    chosen: Tensor
+    rejected: Tensor
+    chosen_given_rejected: Tensor
+    rejected_given_rejected: Tensor
+    chosen_given_chosen: Tensor
+    rejected_given_chosen: Tensor
+    ref_chosen: Tensor
+    ref_rejected: Tensor
+    ref_chosen_given_rejected: Tensor
+    ref_rejected_given_rejected: Tensor
+    ref_chosen_given_chosen: Tensor
+    ref_rejected_given_chosen: Tensor
+
+    def __post_init__(self) -> None:
+        if self.chosen.ndim != 1:
+            raise ValueError(f"RevisionLogps.chosen has shape {tuple(self.chosen.shape)}; expected (B,)")
+        self._same_shape(self.chosen.shape)
+
+    def log_ratio(self, name: str) -> Tensor:
+        """log pi/ref of one of the six, by its field's name, (B,)."""
+        return getattr(self, name) - getattr(self, f"ref_{name}")

@@ -26,7 +26,9 @@ class RobustDPO(PairObjective):
     """
 
     beta: float = 0.1  # reward per nat of log-ratio, > 0
-    flip_rate: float | str = 0.1  # probability of a flipped label, in [0, 0.5), or the data column that holds it per pair
+    flip_rate: float | str = (
+        0.1  # probability of a flipped label, in [0, 0.5), or the data column that holds it per pair
+    )
     form: Literal["conservative", "unbiased"] = "conservative"  # cDPO or rDPO
 
     def __post_init__(self) -> None:

@@ -1,0 +1,6 @@
+"""One TRL subclass per batch shape: the objective replaces the loss, everything else is TRL's."""
+
+from alignkit.trainers.pair import PairTrainer
+from alignkit.trainers.token import TokenTrainer
+
+__all__ = ["PairTrainer", "TokenTrainer"]

@@ -1,0 +1,139 @@
+"""How an objective takes the place of a TRL trainer's loss, through TRL's two public hooks.
+
+`get_batch_samples` sees every micro-batch of a step before the first forward pass and counts what the objective
+divides by; `compute_loss` returns `terms.sum()` over that count. Neither the split into micro-batches nor into ranks
+matters then: gradients are summed over micro-batches and averaged over ranks, so the loss is multiplied by the ranks.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from alignkit.models.forward import Answers, answer_logps
+from alignkit.objectives import Batch, Objective
+from alignkit.trainers import _seams
+
+Inputs = dict[str, Any]
+Sums = Mapping[str, tuple[Tensor, Tensor]]  # {name: (sum, count)}, scalars
+
+
+class ObjectiveTrainer:
+    """Mixed in before a TRL trainer. A subclass names its objective family and turns TRL's batch into ours."""
+
+    family: ClassVar[type[Objective]]
+    loss_is_scaled_for_ga = True  # transformers must not divide by the accumulation steps again
+
+    def __init__(self, *args: Any, objective: Objective, **kwargs: Any) -> None:
+        """TRL's arguments, and `objective`, an instance of this trainer's family."""
+        if not isinstance(objective, self.family):
+            raise TypeError(f"{type(self).__name__} takes a {self.family.__name__}; {objective!r} is not one")
+        self.objective = objective
+        super().__init__(*args, **kwargs)
+        _seams.refuse_split_sequences(self)
+        self.data_collator = KeepColumns(self.data_collator, objective.columns)
+
+    def mask(self, inputs: Inputs) -> Tensor:
+        """Which of the tokens 1..T-1 are trained, (N, T-1) bool."""
+        raise NotImplementedError
+
+    def batch(self, inputs: Inputs, logps: Tensor, reference: Tensor | None) -> Batch:
+        """The objective's batch, from per-token log-probs (N, T-1) and the reference's, summed over each row, (N,)."""
+        raise NotImplementedError
+
+    def reference(self, inputs: Inputs) -> Tensor:
+        """Reference log-probabilities of the rows, (N,); called only if the objective needs them."""
+        raise NotImplementedError
+
+    def metrics(self, inputs: Inputs, answers: Answers) -> Sums:
+        """What TRL logs beside the loss, as sums and counts over this micro-batch."""
+        raise NotImplementedError
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
+    ) -> tuple[list[Inputs], Tensor]:
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        count = torch.stack([self._count(inputs).to(device) for inputs in batches] or [torch.zeros((), device=device)])
+        return batches, self.accelerator.reduce(count.sum(), "sum")
+
+    def compute_loss(
+        self, model: Any, inputs: Inputs, return_outputs: bool = False, num_items_in_batch: Tensor | None = None
+    ) -> Tensor:
+        if return_outputs:
+            raise ValueError("compute_metrics reads logits, which are never built here; use the logged metrics instead")
+        router_weight = _seams.router_weight(self)
+        answers = answer_logps(model, self._model_inputs(inputs), aux_loss=router_weight is not None)
+        reference = self.reference(inputs) if self.objective.needs_reference else None
+        batch = self.batch(inputs, answers.logps, reference)
+        loss = self.objective(replace(batch, statistics=self._over_ranks(self.objective.statistics(batch))))
+        training = num_items_in_batch is not None
+        count = num_items_in_batch if training else loss.count
+        value = loss.terms.sum() / count.clamp(min=1) * (self.accelerator.num_processes if training else 1)
+        sums = {name: (metric.sum(), _numel(metric)) for name, metric in loss.metrics.items()}
+        if router_weight is not None:
+            value = value + router_weight * answers.aux_loss / (_seams.accumulation_steps(self) if training else 1)
+            sums["aux_loss"] = (answers.aux_loss.detach(), _numel(answers.aux_loss))
+        self._record({**sums, **self.metrics(inputs, answers)}, _tokens(inputs))
+        return value
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        _seams.keep_columns(self, self.objective.columns)
+
+    def _columns(self, inputs: Inputs) -> dict[str, Tensor]:
+        return {name: inputs[name] for name in self.objective.columns}
+
+    def _model_inputs(self, inputs: Inputs) -> Inputs:
+        # A model swallows unknown keys in silence, so the objective's columns must not reach it
+        return {name: value for name, value in inputs.items() if name not in self.objective.columns}
+
+    def _count(self, inputs: Inputs) -> Tensor:
+        """What the objective divides by in this micro-batch. It never depends on log-probs, so zeros will do."""
+        zeros = torch.zeros_like(self.mask(inputs), dtype=torch.float32)
+        reference = zeros.sum(dim=1) if self.objective.needs_reference else None
+        return self.objective(self.batch(inputs, zeros, reference)).count
+
+    def _over_ranks(self, statistics: Sums) -> Sums | None:
+        if not statistics or self.accelerator.num_processes == 1:
+            return None  # the objective takes its own
+        return self._reduce({name: (total.detach(), count) for name, (total, count) in statistics.items()})
+
+    def _reduce(self, sums: Sums) -> dict[str, tuple[Tensor, Tensor]]:
+        """Sums and counts over all ranks, in one collective."""
+        table = torch.stack([torch.stack((total.float(), count.float())) for total, count in sums.values()])
+        table = self.accelerator.reduce(table, "sum")
+        return {name: (row[0], row[1]) for name, row in zip(sums, table, strict=True)}
+
+    def _record(self, sums: Sums, tokens: Tensor) -> None:
+        mode = "train" if self.model.training else "eval"
+        reduced = self._reduce({**sums, "num_tokens": (tokens, torch.ones_like(tokens))})
+        count_tokens = reduced.pop("num_tokens")[0].item()
+        names, table = list(reduced), torch.stack([torch.stack(pair) for pair in reduced.values()]).tolist()
+        means = {name: total / count for name, (total, count) in zip(names, table, strict=True) if count}
+        _seams.record(self, mode, means)
+        _seams.count_tokens(self, mode, count_tokens)
+
+
+@dataclass(frozen=True)
+class KeepColumns:
+    """A collator that also keeps the data columns an objective asked for, as float tensors (B,)."""
+
+    collator: Callable[[list[Inputs]], Inputs]
+    columns: tuple[str, ...]
+
+    def __call__(self, examples: list[Inputs]) -> Inputs:
+        columns = {name: torch.tensor([float(row[name]) for row in examples]) for name in self.columns}
+        return {**self.collator(examples), **columns}
+
+
+def _numel(values: Tensor) -> Tensor:
+    return torch.tensor(values.numel(), device=values.device)
+
+
+def _tokens(inputs: Inputs) -> Tensor:
+    """Tokens of a batch, padding apart; packed batches have no padding and no attention mask."""
+    if "attention_mask" in inputs:
+        return inputs["attention_mask"].sum()
+    return _numel(inputs["input_ids"])

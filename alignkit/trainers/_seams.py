@@ -1,0 +1,56 @@
+"""Every private or undocumented name of TRL and transformers that alignkit touches, in one place.
+
+TRL deletes its helpers without notice, so a release that moves one of these must fail here and in
+`tests/trainers/test_seams.py`, not in the middle of a run.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+TOUCHED = {
+    "methods": ("_set_signature_columns_if_needed", "get_tp_size", "get_cp_size", "get_sp_size"),
+    "attributes": (
+        "_metrics",
+        "_total_train_tokens",
+        "_signature_columns",
+        "current_gradient_accumulation_steps",
+        "aux_loss_enabled",
+        "router_aux_loss_coef",
+    ),
+}
+
+
+def keep_columns(trainer: Any, columns: Iterable[str]) -> None:
+    """Let extra data columns through TRL's removal of unused ones."""
+    trainer._signature_columns += [name for name in columns if name not in trainer._signature_columns]
+
+
+def record(trainer: Any, mode: str, metrics: Mapping[str, float]) -> None:
+    """Add metrics of one micro-batch; TRL averages them when it logs."""
+    for name, value in metrics.items():
+        trainer._metrics[mode][name].append(value)
+
+
+def count_tokens(trainer: Any, mode: str, tokens: float) -> None:
+    """Add to the tokens trained so far, which TRL logs as `num_tokens`."""
+    if mode == "train":
+        trainer._total_train_tokens += int(tokens)
+    trainer._metrics[mode]["num_tokens"] = [trainer._total_train_tokens]
+
+
+def router_weight(trainer: Any) -> float | None:
+    """Weight of the mixture-of-experts auxiliary loss, None where the model has none."""
+    return trainer.router_aux_loss_coef if trainer.aux_loss_enabled else None
+
+
+def accumulation_steps(trainer: Any) -> int:
+    """Micro-batches of the current step; fewer than asked for at the end of an epoch."""
+    return trainer.current_gradient_accumulation_steps
+
+
+def refuse_split_sequences(trainer: Any) -> None:
+    """Ranks that share a sequence would be counted as ranks that hold different ones."""
+    sizes = {name: getattr(trainer, f"get_{name}_size")() for name in ("tp", "cp", "sp")}
+    shared = {name: size for name, size in sizes.items() if size != 1}
+    if shared:
+        raise ValueError(f"{type(trainer).__name__} needs a batch of its own on every rank; set {shared} to 1")

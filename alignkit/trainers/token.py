@@ -1,0 +1,30 @@
+"""Training on every token of a text: NLL, MixCE."""
+
+from torch import Tensor
+from trl import SFTTrainer
+
+from alignkit.models.forward import Answers
+from alignkit.objectives import TokenLogps, TokenObjective
+from alignkit.trainers._objective import Inputs, ObjectiveTrainer, Sums
+
+
+class TokenTrainer(ObjectiveTrainer, SFTTrainer):
+    """`trl.SFTTrainer` with any `TokenObjective` in place of its loss.
+
+    `MixCE(eta=1)` and `NLL` are TRL's `loss_type="nll"` to the last bit, `MixCE(eta=0)` its `"dft"`.
+    """
+
+    family = TokenObjective
+
+    def mask(self, inputs: Inputs) -> Tensor:
+        return inputs["labels"][:, 1:] != -100
+
+    def batch(self, inputs: Inputs, logps: Tensor, reference: Tensor | None) -> TokenLogps:
+        return TokenLogps(logps=logps, mask=self.mask(inputs), columns=self._columns(inputs))
+
+    def metrics(self, inputs: Inputs, answers: Answers) -> Sums:
+        tokens = self.mask(inputs).sum()
+        return {
+            "entropy": (answers.entropy.detach().sum(), tokens),
+            "mean_token_accuracy": (answers.is_top1.sum(), tokens),
+        }
