@@ -63,7 +63,7 @@ class Objective(ABC):
         return result.terms.sum() / result.count.clamp(min=1)
 
     def _mean(self, name: str, batch: Batch) -> Tensor:
-        """Mean of a statistic, from `batch.statistics` or, where there is none, from this batch. Never has a gradient."""
+        """Mean of a statistic, without gradient: from `batch.statistics` or, where absent, from this batch."""
         given = batch.statistics or {}
         total, count = given[name] if name in given else self.statistics(batch)[name]
         return (total / count.clamp(min=1)).detach()
@@ -92,7 +92,7 @@ class TokenObjective(Objective):
 
 
 class UnpairedObjective(Objective):
-    """Learns from single answers that are desirable or not; reads `UnpairedLogps`, returns (B,) terms, counts answers."""
+    """Learns from answers that are desirable or not; reads `UnpairedLogps`, returns (B,) terms, counts answers."""
 
     batch: ClassVar[type[Batch]] = UnpairedLogps
 

@@ -13,7 +13,8 @@ from alignkit.objectives._ops import pair_loss, positive
 class HDPO(PairObjective):
     """-log sigmoid(beta * (alpha * log pi(w)/pi(l) - log ref(w)/ref(l)))
 
-    Optimum: pi proportional to ref^(1/alpha) * exp(r / (alpha * beta)). alpha = 1 is DPO; below sharpens, above flattens.
+    Optimum: pi proportional to ref^(1/alpha) * exp(r / (alpha * beta)). alpha = 1 is DPO; below sharpens, above
+    flattens.
     At the reference the loss is not log 2 unless alpha = 1: pairs of unequal length start with a margin.
     Source: Omura et al. 2024, arXiv:2411.07595; there is no official code.
     """

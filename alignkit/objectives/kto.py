@@ -33,16 +33,14 @@ class KTO(UnpairedObjective):
 
     def __call__(self, batch: UnpairedLogps) -> Loss:
         if self.desirable_weight == "balanced":
-            raise ValueError(
-                "desirable_weight = 'balanced' is resolved from the data by the recipe; give a number here"
-            )
+            raise ValueError("desirable_weight = 'balanced' is resolved by a recipe, from its data; write a number")
         ratio = batch.policy - batch.ref
         gain = self.beta * (ratio - batch.kl.detach().clamp(min=0))
         desirable = batch.desirable.bool()
         sign = torch.where(desirable, 1, -1)
-        weight = torch.where(desirable, self.desirable_weight, self.undesirable_weight).to(ratio.dtype)
+        up, down = ratio.new_tensor(self.desirable_weight), ratio.new_tensor(self.undesirable_weight)
         # sigmoid(-x) is 1 - sigmoid(x) without the cancellation
-        terms = weight * torch.sigmoid(-sign * gain)
+        terms = torch.where(desirable, up, down) * torch.sigmoid(-sign * gain)
         metrics = {**_rewards(self.beta * ratio.detach(), desirable), "kl": batch.kl.detach()}
         return Loss(terms, torch.tensor(len(terms), device=terms.device), metrics)
 

@@ -9,10 +9,10 @@ from alignkit.objectives._ops import token_loss, trained_logps
 
 @dataclass(frozen=True, kw_only=True)
 class MixCE(TokenObjective):
-    """-(eta + (1 - eta) * sg[pi(x_t | x_<t)]) * log pi(x_t | x_<t), averaged over the trained tokens; sg stops gradients.
+    """-(eta + (1 - eta) * sg[pi(x_t | x_<t)]) * log pi(x_t | x_<t), averaged over the trained tokens
 
-    Gradient: that of -eta * log pi - (1 - eta) * pi. The printed value is not this potential, so an optimum is a zero
-    of the gradient, not a minimum of the value.
+    sg stops the gradient, which is that of -eta * log pi - (1 - eta) * pi. The printed value is not this potential,
+    so an optimum is a zero of the gradient, not a minimum of the value.
     Optimum for data distribution p, per context: pi_i = eta p_i / (lambda - (1 - eta) p_i), with lambda such that pi
     sums to 1. eta = 1 is NLL and gives p; smaller eta sharpens towards the mode; eta = 0 is `dft` in TRL.
     Source: Zhang et al. 2023, arXiv:2305.16958, section 3 and the approximation in its appendix.

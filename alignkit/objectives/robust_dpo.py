@@ -22,12 +22,13 @@ class RobustDPO(PairObjective):
     Optimum: unbiased, that of DPO on clean labels, pi proportional to ref * exp(r / beta); a single label's loss is
     then unbounded below, so stop early. Conservative, beta h = logit((1 - e) P + e (1 - P)) for win rate P: the margin
     of one-sided pairs stays finite at logit(1 - e). e = 0 is DPO in both.
-    Source: Mitchell 2023, "A note on DPO with noisy preferences" (cDPO); Ray Chowdhury et al. 2024, arXiv:2403.00409 (rDPO).
+    Source: Mitchell 2023, "A note on DPO with noisy preferences" (cDPO); Ray Chowdhury et al. 2024, arXiv:2403.00409
+    (rDPO).
     """
 
     beta: float = 0.1  # reward per nat of log-ratio, > 0
     flip_rate: float | str = (
-        0.1  # probability of a flipped label, in [0, 0.5), or the data column that holds it per pair
+        0.1  # probability of a flipped label, in [0, 0.5), or a data column that holds it
     )
     form: Literal["conservative", "unbiased"] = "conservative"  # cDPO or rDPO
 

@@ -11,7 +11,9 @@ from alignkit.objectives._ops import positive, reward_metrics
 
 @dataclass(frozen=True, kw_only=True)
 class SRPO(RevisionObjective):
-    """(1 - alpha) * gen_scale * L_gen + alpha * L_rev, with rho(y) = log pi(y)/ref(y) and r(a|b) that of a as a revision of b:
+    """(1 - alpha) * gen_scale * L_gen + alpha * L_rev
+
+    With rho(y) = log pi(y)/ref(y), and r(a|b) that of answer a as a revision of answer b:
 
     L_rev = (1/2 - beta [r(w|l) - r(l|l)])^2 + (1/2 - beta [r(w|w) - r(l|w)])^2
     L_gen = (1 - beta [r(w|l) + rho(w) - r(l|w) - rho(l)])^2
