@@ -45,17 +45,26 @@ def construct(cls: type, hyperparameters: Mapping[str, Any]) -> Any:
     """`cls(**hyperparameters)` with keys, types and ranges checked.
 
     Raises:
-        ValueError: an unknown key (with the nearest one), a value of the wrong type, or one out of range.
+        ValueError: an unknown key (with the nearest one), a value missing, of the wrong type or out of range, or a
+            class that cannot be constructed.
     """
+    if not dataclasses.is_dataclass(cls):
+        raise ValueError(f"{cls.__name__} is not a dataclass; write @dataclass(frozen=True, kw_only=True) above it")
+    if inspect.isabstract(cls):
+        raise ValueError(f"{cls.__name__} does not define {', '.join(sorted(cls.__abstractmethods__))}")
     known = [field.name for field in dataclasses.fields(cls)]
     for key in hyperparameters:
         if key not in known:
             raise ValueError(f"{cls.__name__} has no {key!r}{did_you_mean(key, known)}")
     try:
         # A plain dict of values for a dataclass: pydantic converts ("0.1" to 0.1) and __post_init__ checks ranges.
-        return _adapter(cls).validate_python(dict(hyperparameters))
+        made = _adapter(cls).validate_python(dict(hyperparameters))
     except ValidationError as error:
         raise ValueError(_describe(cls, error)) from None
+    for key, value in hyperparameters.items():
+        if isinstance(value, bool) and not isinstance(getattr(made, key), bool):  # pydantic takes True for 1.0
+            raise ValueError(f"{cls.__name__}: {key} = {value}: input should be a valid number, not true or false")
+    return made
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
@@ -65,7 +74,9 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     # 'h_dpo' and 'HDPO' are nearer to 'hdpo' than any edit distance says
     plain = {_plain(choice): choice for choice in choices}
     near = [plain[_plain(name)]] if _plain(name) in plain else near
-    return f"; did you mean {near[0]!r}?" if near else f"; choose from {', '.join(choices) or 'none'}"
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; choose from {', '.join(choices)}" if choices else "; there are none"
 
 
 def _plain(name: str) -> str:
@@ -84,7 +95,9 @@ def _describe(cls: type, error: ValidationError) -> str:
     for problem in error.errors():
         if problem["type"] == "value_error":  # raised by the class itself: already says what to write
             return str(problem["ctx"]["error"])
-        where = f"{cls.__name__}: {problem['loc'][0]} = {problem['input']!r}"
+        where = f"{cls.__name__}: {problem['loc'][0]}"
+        if problem["type"] != "missing":
+            where += f" = {problem['input']!r}"
         messages.setdefault(where, []).append(problem["msg"].lower())
     return "; ".join(f"{where}: {' or '.join(texts)}" for where, texts in messages.items())
 
@@ -93,7 +106,7 @@ def _dotted(base: type, name: str) -> type:
     module, _, attribute = name.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # TypeError: a relative name, ".a.b"
         raise ValueError(f"cannot import {_kind(base)} {name!r}: {error}") from None
     if not (inspect.isclass(found) and issubclass(found, base)):
         raise ValueError(f"{name} is not a subclass of {base.__module__}.{base.__name__}")

@@ -21,10 +21,16 @@ class Batch:
     statistics: Mapping[str, tuple[Tensor, Tensor]] | None = None
 
     def column(self, name: str, like: Tensor) -> Tensor:
-        """A data column in the dtype of the log-probabilities `like`; ValueError names the columns there are."""
+        """A data column, (B,), in the dtype of the log-probabilities `like`, (B, ...).
+
+        ValueError names the columns there are, or the shape: (B, 1) would broadcast to (B, B) without a word.
+        """
         if name not in self.columns:
             raise ValueError(f"column {name!r} is not in the batch; it has {sorted(self.columns) or 'no columns'}")
-        return self.columns[name].to(like.dtype)  # integer scores must not pull float64 down to float32
+        column = self.columns[name]
+        if column.shape != like.shape[:1]:
+            raise ValueError(f"column {name!r} has shape {tuple(column.shape)}; expected {tuple(like.shape[:1])}")
+        return column.to(like.dtype)  # integer scores must not pull float64 down to float32
 
     def _same_shape(self, shape: torch.Size) -> None:
         for item in fields(self):

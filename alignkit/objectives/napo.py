@@ -1,5 +1,6 @@
 """NaPO: noise-aware preference optimisation by the generalised cross entropy."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -33,6 +34,8 @@ class NaPO(PairObjective):
         positive(beta=self.beta)
         if self.q != "dynamic" and not 0 < self.q <= 1:
             raise ValueError(f"q = {self.q} must lie in (0, 1] or be 'dynamic'; for q = 0 write dpo")
+        if not math.isfinite(self.alpha):
+            raise ValueError(f"alpha = {self.alpha} must be a finite number")
 
     def statistics(self, batch: PairLogps) -> Mapping[str, tuple[Tensor, Tensor]]:
         if self.q != "dynamic":

@@ -27,15 +27,15 @@ class RobustDPO(PairObjective):
     """
 
     beta: float = 0.1  # reward per nat of log-ratio, > 0
-    flip_rate: float | str = (
-        0.1  # probability of a flipped label, in [0, 0.5), or a data column that holds it
-    )
+    flip_rate: float | str = 0.1  # probability of a flipped label, in [0, 0.5), or the data column that holds it
     form: Literal["conservative", "unbiased"] = "conservative"  # cDPO or rDPO
 
     def __post_init__(self) -> None:
         positive(beta=self.beta)
-        if not isinstance(self.flip_rate, str) and not 0 <= self.flip_rate < 0.5:
-            raise ValueError(f"flip_rate = {self.flip_rate} must lie in [0, 0.5), or name a data column")
+        # "0.1" in quotes would otherwise be taken for the name of a column
+        named = isinstance(self.flip_rate, str) and (self.flip_rate[:1].isalpha() or self.flip_rate[:1] == "_")
+        if not named and (isinstance(self.flip_rate, str) or not 0 <= self.flip_rate < 0.5):
+            raise ValueError(f"flip_rate = {self.flip_rate!r} must be a number in [0, 0.5), or name a data column")
 
     @property
     def columns(self) -> tuple[str, ...]:
