@@ -24,6 +24,7 @@ class ObjectiveTrainer:
     """Mixed in before a TRL trainer. A subclass names its objective family and turns TRL's batch into ours."""
 
     family: ClassVar[type[Objective]]
+    beside_model: ClassVar[tuple[str, ...]] = ()  # keys of TRL's batch that are not the model's
     loss_is_scaled_for_ga = True  # transformers must not divide by the accumulation steps again
 
     def __init__(self, *args: Any, objective: Objective, **kwargs: Any) -> None:
@@ -87,7 +88,8 @@ class ObjectiveTrainer:
 
     def _model_inputs(self, inputs: Inputs) -> Inputs:
         # A model swallows unknown keys in silence, so the objective's columns must not reach it
-        return {name: value for name, value in inputs.items() if name not in self.objective.columns}
+        others = {*self.beside_model, *self.objective.columns}
+        return {name: value for name, value in inputs.items() if name not in others}
 
     def _count(self, inputs: Inputs) -> Tensor:
         """What the objective divides by in this micro-batch. It never depends on log-probs, so zeros will do."""
@@ -109,11 +111,11 @@ class ObjectiveTrainer:
     def _record(self, sums: Sums, tokens: Tensor) -> None:
         mode = "train" if self.model.training else "eval"
         reduced = self._reduce({**sums, "num_tokens": (tokens, torch.ones_like(tokens))})
-        count_tokens = reduced.pop("num_tokens")[0].item()
-        names, table = list(reduced), torch.stack([torch.stack(pair) for pair in reduced.values()]).tolist()
-        means = {name: total / count for name, (total, count) in zip(names, table, strict=True) if count}
-        _seams.record(self, mode, means)
-        _seams.count_tokens(self, mode, count_tokens)
+        rows = torch.stack([torch.stack((total, count, total / count)) for total, count in reduced.values()]).tolist()
+        table = dict(zip(reduced, rows, strict=True))
+        all_tokens, _, _ = table.pop("num_tokens")
+        _seams.record(self, mode, {name: mean for name, (_, count, mean) in table.items() if count})
+        _seams.count_tokens(self, mode, all_tokens)
 
 
 @dataclass(frozen=True)

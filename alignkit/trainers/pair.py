@@ -18,6 +18,7 @@ class PairTrainer(ObjectiveTrainer, DPOTrainer):
     """
 
     family = PairObjective
+    beside_model = ("ref_chosen_logps", "ref_rejected_logps")
 
     def mask(self, inputs: Inputs) -> Tensor:
         return inputs["completion_mask"][:, 1:].bool()

@@ -1,0 +1,67 @@
+"""The private names we touch exist in the TRL that is installed, and the public hooks have their signatures."""
+
+import inspect
+
+import pytest
+import trl
+from trl import DPOConfig, SFTConfig
+
+from alignkit.models.sources import resolve
+from alignkit.objectives import make
+from alignkit.trainers import PairTrainer, TokenTrainer, _seams
+from tests.trainers.runs import ROWS, TEXTS
+
+
+def test_trl_is_the_minor_release_the_seams_were_read_in():
+    assert trl.__version__.startswith("1.16."), "read trl's changes, run tests/trainers, then widen pyproject's bound"
+
+
+@pytest.mark.parametrize("trainer", [trl.DPOTrainer, trl.SFTTrainer])
+def test_public_hooks_keep_their_signatures(trainer):
+    assert list(inspect.signature(trainer.compute_loss).parameters) == [
+        "self",
+        "model",
+        "inputs",
+        "return_outputs",
+        "num_items_in_batch",
+    ]
+    assert list(inspect.signature(trainer.get_batch_samples).parameters) == [
+        "self",
+        "epoch_iterator",
+        "num_batches",
+        "device",
+    ]
+    for name in _seams.TOUCHED["methods"]:
+        assert callable(getattr(trainer, name))
+
+
+@pytest.mark.parametrize(
+    ("trainer", "config", "rows", "objective"),
+    [(PairTrainer, DPOConfig, ROWS, make("dpo")), (TokenTrainer, SFTConfig, TEXTS, make("nll"))],
+)
+def test_touched_attributes_exist(tmp_path, trainer, config, rows, objective):
+    from datasets import Dataset
+
+    args = config(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", max_steps=1, disable_tqdm=True)
+    run = trainer(model=resolve("tiny:llama"), args=args, train_dataset=Dataset.from_list(rows), objective=objective)
+    run.train()
+    for name in _seams.TOUCHED["attributes"]:
+        assert hasattr(run, name), f"{trainer.__name__}.{name} is gone"
+    assert set(_seams.TOUCHED["attributes"]) >= {"_metrics", "_signature_columns"}
+
+
+def test_only_the_seams_touch_private_names():
+    """No other file of trainers/ reads an underscored attribute that it did not define."""
+    import ast
+    from pathlib import Path
+
+    for file in Path(_seams.__file__).parent.glob("*.py"):
+        if file.name == "_seams.py":
+            continue
+        tree = ast.parse(file.read_text())
+        own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        own |= {"_columns", "_model_inputs"}  # ObjectiveTrainer's, for its subclasses
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                owner = node.value.id if isinstance(node.value, ast.Name) else ""
+                assert owner != "self" or node.attr in own, f"{file.name}: self.{node.attr}"

@@ -1,0 +1,46 @@
+"""TokenTrainer against SFTTrainer, step by step."""
+
+import pytest
+from trl import SFTConfig, SFTTrainer
+
+from alignkit.objectives import make
+from alignkit.trainers import TokenTrainer
+from tests.trainers.runs import LORA, TEXTS, differences, train
+
+
+@pytest.mark.parametrize("peft", [None, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize(
+    ("objective", "loss"), [(make("mixce", eta=1), "nll"), (make("nll"), "nll"), (make("mixce", eta=0), "dft")]
+)
+def test_the_limits_are_trl_to_the_last_bit(tmp_path, objective, loss, peft, steps):
+    args = {"gradient_accumulation_steps": steps}
+    theirs = train(SFTTrainer, SFTConfig, tmp_path, TEXTS, args={**args, "loss_type": loss}, peft_config=peft)
+    ours = train(TokenTrainer, SFTConfig, tmp_path, TEXTS, args=args, peft_config=peft, objective=objective)
+    gaps = differences(ours, theirs)
+    assert {"loss", "grad_norm", "eval_loss", "entropy", "mean_token_accuracy", "num_tokens"} <= set(gaps)
+    assert {name: gap for name, gap in gaps.items() if gap} == {}
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_packing_trains_the_same_tokens(tmp_path, packing):
+    args = {"packing": packing, "max_length": 128, "max_steps": 2}
+    theirs = train(SFTTrainer, SFTConfig, tmp_path, TEXTS, args=args)
+    ours = train(TokenTrainer, SFTConfig, tmp_path, TEXTS, args=args, objective=make("nll"))
+    assert max(differences(ours, theirs).values()) == 0
+
+
+def test_the_split_into_micro_batches_never_matters(tmp_path):
+    runs = [
+        train(
+            TokenTrainer,
+            SFTConfig,
+            tmp_path,
+            TEXTS,
+            objective=make("mixce", eta=0.3),
+            args={"per_device_train_batch_size": 8 // steps, "gradient_accumulation_steps": steps, "max_steps": 2},
+        )
+        for steps in (1, 4)
+    ]
+    gaps = differences(*runs)
+    assert max(gaps["loss"], gaps["grad_norm"]) <= 1e-6
