@@ -59,9 +59,7 @@ class ModelSpec:
     chat_template: str | None = None  # Jinja file that replaces the tokenizer's chat template
     adapter: Adapter | None = None  # train a LoRA adapter; unset: train all weights
     precision: Precision = "auto"  # number format of the computation; auto: bfloat16 on GPUs that have it, else float32
-    attention: Attention = (
-        "auto"  # attention kernel; auto: flash_attention_2 where installed, else transformers' choice
-    )
+    attention: Attention = "auto"  # attention kernel; auto: flash_attention_2 where it is installed, else SDPA
 
     def __post_init__(self) -> None:
         if not self.path.strip():
