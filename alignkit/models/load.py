@@ -1,0 +1,151 @@
+"""Tokenizer and model of a recipe, loaded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from peft import PeftModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoProcessor,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
+
+from alignkit.models.adapters import base_of_adapter, quantization
+from alignkit.models.padding import pad_apart_from_eos
+from alignkit.models.precision import attention_kernel, compute_dtype
+from alignkit.models.sources import resolve
+from alignkit.models.spec import ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Location:
+    """Where the weights of a recipe's model are: a model, and perhaps an adapter that was trained on it."""
+
+    model: str  # folder or Hub id
+    adapter: str | None  # folder or Hub id
+    revision: str | None  # of the adapter if there is one, else of the model
+
+    @property
+    def model_revision(self) -> str | None:
+        return self.revision if self.adapter is None else None
+
+
+def locate(spec: ModelSpec) -> Location:
+    """Find the model, fetching or building what `spec.path` needs.
+
+    Raises:
+        ValueError: no such model, or a new adapter asked for on top of an adapter.
+    """
+    path = resolve(spec.path, spec.tokenizer)
+    base = base_of_adapter(path, spec.revision)
+    if base is None:
+        return Location(model=path, adapter=None, revision=spec.revision)
+    if spec.adapter is not None:
+        raise ValueError(f"{spec.path} is an adapter itself, and is trained further as it is; remove model.adapter")
+    try:
+        return Location(model=resolve(base), adapter=path, revision=spec.revision)
+    except ValueError as error:
+        raise ValueError(f"{spec.path} is an adapter whose model is not here: {error}") from None
+
+
+def load_tokenizer(spec: ModelSpec, *, require_chat_template: bool = False) -> PreTrainedTokenizerBase | ProcessorMixin:
+    """Tokenizer of the model, or the processor of one that sees images, with a padding token apart from eos.
+
+    Raises:
+        ValueError: more tokens than the model has, no such template file, or no chat template where one is required.
+    """
+    location = locate(spec)
+    config = load_config(location)
+    loader = AutoProcessor if hasattr(config, "vision_config") else AutoTokenizer
+    path, revision = _tokenizer_path(spec, location)
+    processor = loader.from_pretrained(path, revision=revision)
+    tokenizer = getattr(processor, "tokenizer", processor)
+    size = config.get_text_config().vocab_size
+    if len(tokenizer) > size:
+        raise ValueError(
+            f"the tokenizer of {spec.tokenizer or spec.path} has {len(tokenizer)} tokens, but the model only {size}; "
+            "choose the tokenizer that the model was trained with"
+        )
+    pad_apart_from_eos(tokenizer)
+    if spec.chat_template is not None:
+        tokenizer.chat_template = processor.chat_template = _read_template(spec.chat_template)
+    if require_chat_template and not processor.chat_template:
+        raise ValueError(
+            f"the tokenizer of {spec.tokenizer or spec.path} has no chat template, and the data are conversations; "
+            "write model.chat_template: FILE.jinja, take model.tokenizer from a chat model, or start from a chat model"
+        )
+    return processor
+
+
+def model_kwargs(spec: ModelSpec) -> dict[str, Any]:
+    """What `from_pretrained` needs besides the path; TRL's `model_init_kwargs`.
+
+    Weights that are trained are float32 whatever the precision of the computation; frozen ones are stored in it.
+
+    Raises:
+        ValueError: precision, attention or quantization that this machine cannot do.
+    """
+    location = locate(spec)
+    compute = compute_dtype(spec)
+    frozen = spec.adapter is not None or location.adapter is not None
+    flash = getattr(architecture(load_config(location)), "_supports_flash_attn", False)
+    kwargs = {
+        "dtype": str(compute if frozen else torch.float32).removeprefix("torch."),
+        "attn_implementation": attention_kernel(spec, flash),
+        "revision": location.model_revision,
+        "quantization_config": quantization(spec.adapter, compute),
+    }
+    return {name: value for name, value in kwargs.items() if value is not None}
+
+
+def load_model(spec: ModelSpec) -> PreTrainedModel | PeftModel:
+    """The model, without the adapter the recipe adds (the trainer does that); an adapter folder comes trainable.
+
+    `config._name_or_path` leads to the model on disk or on the Hub: TRL loads the reference from there.
+    """
+    location = locate(spec)
+    model = architecture(load_config(location)).from_pretrained(location.model, **model_kwargs(spec))
+    if location.adapter is None:
+        return model
+    return PeftModel.from_pretrained(model, location.adapter, revision=location.revision, is_trainable=True)
+
+
+def load_config(location: Location) -> PreTrainedConfig:
+    """Configuration of the model.
+
+    Raises:
+        ValueError: there is none at this place.
+    """
+    try:
+        return AutoConfig.from_pretrained(location.model, revision=location.model_revision)
+    except OSError as error:
+        raise ValueError(f"cannot load the model {location.model}: {' '.join(str(error).split())}") from error
+
+
+def architecture(config: PreTrainedConfig) -> type[PreTrainedModel] | type[AutoModelForCausalLM]:
+    """Class of the model: the one it was saved from, as TRL chooses it."""
+    name = (config.architectures or [""])[0]
+    return getattr(transformers, name, AutoModelForCausalLM)
+
+
+def _tokenizer_path(spec: ModelSpec, location: Location) -> tuple[str, str | None]:
+    if spec.tokenizer is not None:
+        return resolve(spec.tokenizer), None
+    if location.adapter is not None and (Path(location.adapter) / "tokenizer_config.json").is_file():
+        return location.adapter, None  # saved beside the adapter, chat template included
+    return location.model, location.model_revision
+
+
+def _read_template(path: str) -> str:
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ValueError(f"chat_template = {path!r}: no such file; write the path of a Jinja file")
+    return file.read_text(encoding="utf-8")
