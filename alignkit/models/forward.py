@@ -1,0 +1,71 @@
+"""Prompts and answers in, log-probs out: the one forward through which every trainer sees a model.
+
+What is behind it is free to change; nothing outside this file depends on it. At present it is TRL's fused head, to
+the bit what TRL's own trainers compute.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from alignkit.models.fused_head import with_fused_head
+
+IGNORED = -100  # label of a token that is not scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What a model says about the tokens of answers. Column t speaks of token t + 1: a first token has no prediction.
+
+    Tensors are (N, T - 1) and zero where no answer is.
+    """
+
+    logps: Tensor  # nats, log-probability of the token given all before it
+    mask: Tensor  # bool, the token belongs to an answer
+    entropy: Tensor | None  # nats, of the distribution the token was drawn from
+    mean_logits: Tensor | None  # mean of the logits over the vocabulary
+    is_top1: Tensor | None  # bool, the token is the likeliest one
+    aux_loss: Tensor | None  # scalar, load balance of a mixture of experts; None if not asked for or not one
+
+
+def answer_logps(model: nn.Module, batch: Mapping[str, Any], *, aux_loss: bool = False) -> Answers:
+    """Score the answers in `batch` by `model`, which may be wrapped by peft, DDP or DeepSpeed.
+
+    Args:
+        model: a causal language model; one that TRL's trainers prepared returns the fields they asked for.
+        batch: `input_ids` (N, T), and either `completion_mask` (N, T), 1 at answer tokens, or `labels` (N, T), -100
+            elsewhere, as packed batches have it; everything else (`attention_mask`, `position_ids`, `pixel_values`)
+            is handed to the model, so take out columns it does not know: it would ignore them in silence.
+        aux_loss: also compute the auxiliary loss of a mixture of experts.
+
+    Raises:
+        ValueError: neither `completion_mask` nor `labels`, or both.
+    """
+    inputs = {name: value for name, value in batch.items() if name not in ("completion_mask", "labels")}
+    labels = _labels(batch)
+    if aux_loss:
+        inputs["output_router_logits"] = True
+    output = with_fused_head(model)(**inputs, labels=labels, use_cache=False, fused_lm_head=True)
+    start = output.log_probs.size(1) - (labels.size(1) - 1)  # prompt learning puts virtual tokens before the real ones
+    return Answers(
+        logps=output.log_probs[:, start:],
+        mask=labels[:, 1:] != IGNORED,
+        entropy=_from(start, output.entropy),
+        mean_logits=_from(start, output.mean_logits),
+        is_top1=_from(start, output.is_top1),
+        aux_loss=output.aux_loss,
+    )
+
+
+def _labels(batch: Mapping[str, Any]) -> Tensor:
+    if ("completion_mask" in batch) == ("labels" in batch):
+        raise ValueError(f"batch has the keys {sorted(batch)}; give it completion_mask or labels, one of them")
+    if "labels" in batch:
+        return batch["labels"]
+    return batch["input_ids"].masked_fill(batch["completion_mask"] == 0, IGNORED)
+
+
+def _from(start: int, field: Tensor | None) -> Tensor | None:
+    return None if field is None else field[:, start:]
