@@ -1,0 +1,190 @@
+"""From the many ways in which rows are written to the four shapes that trainers take.
+
+| shape      | a row                                                                                  |
+|------------|----------------------------------------------------------------------------------------|
+| `tokens`   | `{messages}`, or `{prompt, completion}`, or `{text}`                                   |
+| `pairs`    | `{prompt, chosen, rejected}`                                                           |
+| `unpaired` | `{prompt, completion, label}`; a pair gives two rows, the chosen one with label true   |
+| `prompts`  | `{prompt}`                                                                             |
+
+Each of prompt, completion, chosen and rejected is a list of messages (role, content), to which the chat template is
+applied, or plain text, to which none is; one source is one or the other throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from alignkit.data.errors import BadRow
+from alignkit.data.layouts import HOLDS, Layout, renamed
+from alignkit.data.rows import (
+    Message,
+    Row,
+    check_carried,
+    check_turns,
+    checked_label,
+    checked_messages,
+    checked_number,
+    checked_text,
+    present,
+)
+
+Part = str | list[Message]
+Example = dict[str, Any]
+
+
+def canonical(row: Row, layout: Layout) -> list[Example]:
+    """The examples that a row gives: one, or two where a pair is split. Raises BadRow."""
+    row = renamed(row, layout.renamed)
+    check_carried(row)
+    examples = TO_SHAPE[layout.shape](row, layout)
+    numbers = {name: checked_number(row, name) for name in layout.columns}
+    return [{**example, **numbers} for example in examples]
+
+
+def tokens(row: Row, layout: Layout) -> list[Example]:
+    if layout.format == "text":
+        return [{"text": checked_text(present(row, "text"), "text")}]
+    if layout.format in ("messages", "sharegpt"):
+        messages = conversation(row, layout)
+        check_turns(messages, HOLDS[layout.format], first="user", last="assistant")
+        return [{"messages": messages}]
+    return [{"prompt": checked_prompt(row, layout), "completion": checked_answer(row, layout.answer, layout)}]
+
+
+def pairs(row: Row, layout: Layout) -> list[Example]:
+    prompt, chosen, rejected = split_pair(row, layout)
+    if chosen == rejected:
+        raise BadRow("chosen equals rejected")
+    return [{"prompt": prompt, "chosen": chosen, "rejected": rejected}]
+
+
+def unpaired(row: Row, layout: Layout) -> list[Example]:
+    if layout.paired:
+        pair = pairs(row, layout)[0]
+        names = {"chosen": True, "rejected": False}
+        return [{"prompt": pair["prompt"], "completion": pair[name], "label": label} for name, label in names.items()]
+    prompt, completion = checked_prompt(row, layout), checked_answer(row, layout.answer, layout)
+    return [{"prompt": prompt, "completion": completion, "label": checked_label(row)}]
+
+
+def prompts(row: Row, layout: Layout) -> list[Example]:
+    if layout.format == "implicit":
+        return [{"prompt": split_pair(row, layout)[0]}]
+    prompt = raw_prompt(row, layout)
+    if isinstance(prompt, list) and len(prompt) > 1 and prompt[-1]["role"] == "assistant":
+        prompt = prompt[:-1]  # rows with an answer serve as prompts without it
+    return [{"prompt": ends_with_user(prompt)}]
+
+
+TO_SHAPE: Mapping[str, Callable[[Row, Layout], list[Example]]] = {
+    "tokens": tokens,
+    "pairs": pairs,
+    "unpaired": unpaired,
+    "prompts": prompts,
+}
+
+
+def conversation(row: Row, layout: Layout) -> list[Message]:
+    """The messages of a row, after the system prompt that some data keep in a column of its own."""
+    name = HOLDS[layout.format]
+    return with_system(checked_messages(present(row, name), name), row)
+
+
+def with_system(messages: list[Message], row: Row) -> list[Message]:
+    system = row.get("system")
+    if system is None or system == "":
+        return messages
+    if messages[0]["role"] == "system":
+        raise BadRow("wrong role order", "a system column beside a system message")
+    return [{"role": "system", "content": checked_text(system, "system")}, *messages]
+
+
+def raw_prompt(row: Row, layout: Layout) -> Part:
+    """The prompt as the row has it, its turns not yet checked."""
+    if layout.format in ("messages", "sharegpt"):
+        return conversation(row, layout)
+    if layout.format == "alpaca":
+        text = checked_text(present(row, "instruction"), "instruction", empty="empty prompt")
+        if row.get("input"):
+            text = f"{text}\n\n{checked_text(row['input'], 'input')}"
+        return with_system([{"role": "user", "content": text}], row)
+    value = present(row, "prompt")
+    if isinstance(value, list):
+        if not layout.conversational:
+            raise BadRow("not text", "prompt is a list where the first rows hold plain text")
+        return with_system(checked_messages(value, "prompt"), row)
+    text = checked_text(value, "prompt", empty="empty prompt")
+    if layout.conversational:
+        return with_system([{"role": "user", "content": text}], row)
+    if row.get("system"):
+        raise BadRow("not carried", "system; a plain-text prompt has no place for it, write format: alpaca")
+    return text
+
+
+def ends_with_user(prompt: Part) -> Part:
+    if isinstance(prompt, list):
+        check_turns(prompt, "the prompt", first="user", last="user")
+    return prompt
+
+
+def checked_prompt(row: Row, layout: Layout) -> Part:
+    return ends_with_user(raw_prompt(row, layout))
+
+
+def raw_answer(row: Row, name: str, layout: Layout) -> Part:
+    value = present(row, name)
+    if not layout.conversational:
+        return checked_text(value, name, empty="empty answer")
+    if isinstance(value, list | dict):
+        return checked_messages([value] if isinstance(value, dict) else value, name)
+    return [{"role": "assistant", "content": checked_text(value, name, empty="empty answer")}]
+
+
+def starts_with_answer(answer: Part, name: str) -> Part:
+    if isinstance(answer, list):
+        check_turns(answer, name, first="assistant", last="assistant")
+    return answer
+
+
+def checked_answer(row: Row, name: str, layout: Layout) -> Part:
+    return starts_with_answer(raw_answer(row, name, layout), name)
+
+
+def split_pair(row: Row, layout: Layout) -> tuple[Part, Part, Part]:
+    """Prompt, chosen, rejected; taken apart where chosen and rejected repeat the conversation."""
+    chosen, rejected = raw_answer(row, "chosen", layout), raw_answer(row, "rejected", layout)
+    if isinstance(chosen, list) and isinstance(rejected, list) and chosen[0]["role"] != "assistant":
+        shared = repeated_prompt(row, chosen, rejected)
+        chosen, rejected = chosen[len(shared) :], rejected[len(shared) :]
+        prompt: Part = with_system(shared, row)
+    elif layout.format == "implicit":
+        raise BadRow("missing field", "prompt; chosen and rejected hold answers only")
+    else:
+        prompt = raw_prompt(row, layout)
+    prompt = ends_with_user(prompt)
+    return prompt, starts_with_answer(chosen, "chosen"), starts_with_answer(rejected, "rejected")
+
+
+def repeated_prompt(row: Row, chosen: list[Message], rejected: list[Message]) -> list[Message]:
+    """The messages with which both answers start: the prompt where it is given as messages, else all they share."""
+    if isinstance(row.get("prompt"), list):
+        prompt = checked_messages(row["prompt"], "prompt")
+        if not chosen[: len(prompt)] == rejected[: len(prompt)] == prompt:
+            raise BadRow("prompt not repeated", "chosen and rejected are conversations that do not start with prompt")
+        return prompt
+    shared = common_prefix(chosen, rejected)
+    if not shared:
+        raise BadRow("no common prompt", "chosen and rejected are conversations that start differently")
+    return shared
+
+
+def common_prefix(chosen: Sequence[Message], rejected: Sequence[Message]) -> list[Message]:
+    """The messages that both start with; each keeps at least its last message as its answer."""
+    length = 0
+    for ours, theirs in zip(chosen[:-1], rejected[:-1], strict=False):
+        if ours != theirs:
+            break
+        length += 1
+    return list(chosen[:length])

@@ -1,0 +1,159 @@
+"""Recognizing how the rows of a source are written.
+
+| format      | the conversation is in                            | answers                                    |
+|-------------|---------------------------------------------------|--------------------------------------------|
+| `prompt`    | prompt: plain text or messages                    | completion, or chosen and rejected         |
+| `messages`  | messages of role and content                      | the last message, or chosen and rejected   |
+| `sharegpt`  | conversations of from and value                   | the last message, or chosen and rejected   |
+| `alpaca`    | instruction and input, made one user message      | output, or chosen and rejected             |
+| `implicit`  | chosen and rejected, which both repeat it         | their ends                                 |
+| `text`      | text                                              | none                                       |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Literal, get_args
+
+from datasets import Features, List, Value
+
+from alignkit.data.errors import DataError
+from alignkit.data.rows import Row
+from alignkit.data.spec import Source
+
+Shape = Literal["tokens", "pairs", "unpaired", "prompts"]
+SHAPES: tuple[str, ...] = get_args(Shape)
+
+HOLDS = {  # the field by which each format is known, in the order in which they are tried
+    "prompt": "prompt",
+    "messages": "messages",
+    "sharegpt": "conversations",
+    "alpaca": "instruction",
+}
+FIELDS = (*HOLDS.values(), "input", "output", "completion", "chosen", "rejected", "label", "text", "system")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How the rows of one source are written, decided once for all of them."""
+
+    shape: Shape
+    format: str  # one of spec.FORMATS, never auto
+    conversational: bool  # messages, not plain text
+    paired: bool = False  # the answers are chosen and rejected
+    columns: tuple[str, ...] = ()  # numbers that the objective reads
+    renamed: Mapping[str, str] = field(default_factory=dict)  # our name: name in the file
+
+    @property
+    def answer(self) -> str:
+        """The field of a single answer."""
+        return "output" if self.format == "alpaca" else "completion"
+
+    @property
+    def examples_per_row(self) -> int:
+        return 2 if self.paired and self.shape == "unpaired" else 1
+
+
+def recognize(rows: Sequence[Row], source: Source, label: str, shape: Shape, columns: Sequence[str]) -> Layout:
+    """The layout of a source, from its first rows. Raises DataError if there is none, or more than one."""
+    there = list(dict.fromkeys(key for row in rows for key in row))
+    for ours, theirs in source.columns.items():
+        if ours not in (*FIELDS, *columns):
+            near = get_close_matches(ours, (*FIELDS, *columns), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join((*FIELDS, *columns))}"
+            raise DataError(f"{label}: columns maps {ours!r}, which is no field of a row; {hint}")
+        if theirs not in there:
+            raise DataError(f"{label}: columns: {{{ours}: {theirs}}} names no column; there are {', '.join(there)}")
+    rows = [renamed(row, source.columns) for row in rows]
+    for column in columns:
+        if not any(column in row for row in rows):
+            raise DataError(
+                f"{label} has no column {column!r}, which the objective reads; there are {', '.join(there)}. "
+                f"Write columns: {{{column}: NAME}} if it goes by another name"
+            )
+    names = list(dict.fromkeys(key for row in rows for key, value in row.items() if value is not None))
+    paired = shape == "pairs" or (shape == "unpaired" and {"chosen", "rejected"} <= set(names))
+    format = source.format if source.format != "auto" else guessed_format(names, label, shape, paired)
+    return Layout(
+        shape=shape,
+        format=format,
+        conversational=format != "text" and (format != "prompt" or any(map(is_conversation, rows))),
+        paired=paired,
+        columns=tuple(columns),
+        renamed=dict(sorted(source.columns.items())),
+    )
+
+
+def guessed_format(names: Sequence[str], label: str, shape: Shape, paired: bool) -> str:
+    """The one format whose fields are all there."""
+    fits = [name for name, holds in HOLDS.items() if set(needed(name, shape, paired)) | {holds} <= set(names)]
+    pair = {"chosen", "rejected"} <= set(names)
+    if paired or (shape == "prompts" and pair):
+        # beside a pair, `messages` repeats the chosen conversation and is no prompt
+        fits = [name for name in fits if name != "messages"]
+        fits = fits or (["implicit"] if pair else [])
+    if shape == "prompts" and "prompt" in fits:
+        fits = ["prompt"]
+    if shape == "tokens" and not fits and "text" in names:
+        fits = ["text"]
+    if len(fits) == 1:
+        return fits[0]
+    there = ", ".join(names) or "none"
+    if fits:
+        raise DataError(f"{label} can be read as {' or '.join(fits)}; write format: {fits[0]} (columns: {there})")
+    raise DataError(
+        f"{label}: no format gives {shape} from the columns {there}. Needed are {WANTED[shape]}; "
+        "write columns: {OURS: THEIRS} if they go by other names"
+    )
+
+
+def needed(format: str, shape: Shape, paired: bool) -> tuple[str, ...]:
+    """Fields beside the conversation that a format must have for a shape."""
+    if paired:
+        return ("chosen", "rejected")
+    answer = "output" if format == "alpaca" else "completion"
+    if shape == "unpaired":
+        return (answer, "label")
+    if shape == "tokens" and format in ("prompt", "alpaca"):
+        return (answer,)
+    return ()
+
+
+WANTED: Mapping[str, str] = {
+    "tokens": "messages, conversations, prompt and completion, instruction and output, or text",
+    "pairs": "chosen and rejected, with prompt unless both hold the whole conversation",
+    "unpaired": "prompt, completion and label, or chosen and rejected",
+    "prompts": "prompt, messages, conversations or instruction",
+}
+
+
+def is_conversation(row: Row) -> bool:
+    """Whether any part of a row of format `prompt` is a list of messages."""
+    return any(isinstance(row.get(name), list | dict) for name in ("prompt", "completion", "chosen", "rejected"))
+
+
+def renamed(row: Row, columns: Mapping[str, str]) -> Row:
+    """The row under our names; a mapped column hides one that had the name before."""
+    if not columns:
+        return row
+    taken = {*columns, *columns.values()}
+    kept = {key: value for key, value in row.items() if key not in taken}
+    return {**kept, **{ours: row.get(theirs) for ours, theirs in columns.items()}}
+
+
+def features(layout: Layout) -> Features:
+    """Column types of the examples, fixed so that one row cannot change them for all."""
+    messages = List({"role": Value("string"), "content": Value("string")})
+    part = messages if layout.conversational else Value("string")
+    names = {
+        "tokens": ("text",) if layout.format == "text" else ("prompt", "completion"),
+        "pairs": ("prompt", "chosen", "rejected"),
+        "unpaired": ("prompt", "completion"),
+        "prompts": ("prompt",),
+    }[layout.shape]
+    if layout.shape == "tokens" and layout.format in ("messages", "sharegpt"):
+        names = ("messages",)
+    label = {"label": Value("bool")} if layout.shape == "unpaired" else {}
+    return Features({**dict.fromkeys(names, part), **label, **dict.fromkeys(layout.columns, Value("float64"))})
