@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
+from transformers.utils import CONFIG_NAME, cached_file
 
 from alignkit.models.adapters import base_of_adapter, quantization
 from alignkit.models.padding import pad_apart_from_eos
@@ -113,6 +114,10 @@ def load_model(spec: ModelSpec) -> PreTrainedModel | PeftModel:
     """
     location = locate(spec)
     model = architecture(load_config(location)).from_pretrained(location.model, **model_kwargs(spec))
+    if location.model_revision is not None:
+        # TRL asks for the reference by name alone, which would be the newest revision: name the downloaded files
+        config_file = cached_file(location.model, CONFIG_NAME, revision=location.model_revision)
+        model.config._name_or_path = str(Path(str(config_file)).parent)
     if location.adapter is None:
         return model
     return PeftModel.from_pretrained(model, location.adapter, revision=location.revision, is_trainable=True)
@@ -126,7 +131,7 @@ def load_config(location: Location) -> PreTrainedConfig:
     """
     try:
         return AutoConfig.from_pretrained(location.model, revision=location.model_revision)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"cannot load the model {location.model}: {' '.join(str(error).split())}") from error
 
 
