@@ -1,0 +1,118 @@
+"""Options that are valid one by one and make no sense together. Each rule says so before anything is loaded."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alignkit.data.spec import DataSpec
+from alignkit.objectives import Objective, PairObjective
+from alignkit.recipe.document import Report
+from alignkit.recipe.schema import TrainSpec
+
+Finding = tuple[str, str, str]  # (key of train, what, instead)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A recipe's sections as far as they are valid; None where one is not."""
+
+    train: Mapping[str, Any]
+    settings: TrainSpec | None
+    objective: Objective | None
+    family: type[Objective] | None
+    data: DataSpec | None
+    defaults: Mapping[str, Any]  # of TRL's config class; empty where a misspelt key may hide what was meant
+
+    def option(self, name: str) -> Any:
+        return self.train.get(name, self.defaults.get(name))
+
+
+def check_contradictions(written: Written, report: Report) -> None:
+    for rule in RULES:
+        for key, what, instead in rule(written):
+            report.add(("train", key), f"train.{key}{what}", instead)
+
+
+def _batches(written: Written) -> Iterator[Finding]:
+    batch = written.settings and written.settings.global_batch_size
+    if not batch:
+        return
+    for other in ("gradient_accumulation_steps", "auto_find_batch_size"):
+        if written.train.get(other):
+            yield other, " contradicts train.global_batch_size, from which it follows", "keep one of the two"
+    if (written.train.get("accelerator_config") or {}).get("split_batches"):
+        yield "accelerator_config", ".split_batches contradicts train.global_batch_size", "keep one of the two"
+    micro = written.option("per_device_train_batch_size")
+    if isinstance(micro, int) and batch % micro:
+        below = batch - batch % micro
+        near = f"{below} or {below + micro}" if below else f"{micro}, or a smaller train.per_device_train_batch_size"
+        what = f" = {batch} is no multiple of train.per_device_train_batch_size = {micro}"
+        yield "global_batch_size", what, f"write {near}"
+
+
+def _evaluation(written: Written) -> Iterator[Finding]:
+    strategy = written.option("eval_strategy")
+    if "eval_steps" in written.train and "eval_strategy" not in written.train and strategy == "no":
+        yield "eval_steps", " has no effect while train.eval_strategy is no", "write train.eval_strategy: steps"
+    evaluates = [key for key in ("eval_strategy", "eval_on_start") if written.train.get(key) not in (None, "no", False)]
+    if evaluates and written.data and not (written.data.eval or written.data.holdout):
+        what = f" = {str(written.train[evaluates[0]]).lower()} has nothing to evaluate on"
+        yield evaluates[0], what, "write data.eval or data.holdout"
+    save = written.option("save_strategy")
+    if written.option("load_best_model_at_end") and None not in (save, strategy) and save not in ("best", strategy):
+        what = f" needs train.eval_strategy ({strategy}) to be train.save_strategy ({save})"
+        yield "load_best_model_at_end", what, f"write train.eval_strategy: {save}"
+
+
+def _pairs(written: Written) -> Iterator[Finding]:
+    if written.family is PairObjective and written.option("padding_free"):
+        yield "padding_free", " is switched off by TRL for pairs, in silence", "remove it"
+
+
+def _reference(written: Written) -> Iterator[Finding]:
+    precompute = written.option("precompute_ref_log_probs")
+    if precompute and written.objective and not written.objective.needs_reference:
+        yield "precompute_ref_log_probs", " is of no use: this objective needs no reference", "remove it"
+    if precompute and written.data and written.data.streaming:
+        yield (
+            "precompute_ref_log_probs",
+            " needs the whole data set, which streaming never sees",
+            "remove one of the two",
+        )
+    if "precompute_ref_batch_size" in written.train and precompute is False:
+        yield _idle("precompute_ref_batch_size", "precompute_ref_log_probs")
+
+
+def _packing(written: Written) -> Iterator[Finding]:
+    for key in ("packing_strategy", "eval_packing"):
+        if key in written.train and written.option("packing") is False:
+            yield _idle(key, "packing")
+
+
+def _deprecated(written: Written) -> Iterator[Finding]:
+    if written.option("use_liger_kernel"):
+        yield "use_liger_kernel", " is deprecated by TRL, whose own fused log-probs replace it", "remove it"
+    if written.option("truncation_mode") == "keep_end":
+        yield "truncation_mode", " = keep_end is deprecated by TRL", "write keep_start"
+    if "gradient_checkpointing" in written.train and "activation_checkpointing" in written.train:
+        yield "gradient_checkpointing", " is the old name of train.activation_checkpointing", "keep the new one"
+
+
+def _streaming(written: Written) -> Iterator[Finding]:
+    if written.data and written.data.streaming and written.option("max_steps") == -1:
+        yield "max_steps", " is missing, and data.streaming has no length", "write train.max_steps: NUMBER"
+
+
+def _idle(key: str, switch: str) -> Finding:
+    return key, f" has no effect without train.{switch}", f"write train.{switch}: true or remove it"
+
+
+RULES: tuple[Callable[[Written], Iterator[Finding]], ...] = (
+    _batches,
+    _evaluation,
+    _pairs,
+    _reference,
+    _packing,
+    _deprecated,
+    _streaming,
+)

@@ -1,0 +1,112 @@
+"""What a checkpoint must carry so that its run can be repeated: the recipe, versions, code, data and command."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import alignkit
+from alignkit.recipe.dump import to_yaml
+from alignkit.recipe.schema import Recipe
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
+REDACTED = "[redacted]"
+
+_SECRET_NAME = re.compile(r"(^|[_-])(token|(api|access|secret|private)_?key|password|passwd|secret)$", re.I)
+_NO_SECRET = re.compile(r"(eos|bos|pad|unk|sep|cls|mask|image|stop|special)_token$", re.I)  # tokens of a vocabulary
+_SECRET_TEXT = re.compile(r"\b(hf_|sk-|ghp_|github_pat_)[A-Za-z0-9_-]{16,}")
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def save_provenance(recipe: Recipe, folder: str | Path, fingerprints: Mapping[str, str]) -> None:
+    """Write recipe.yaml and provenance.json into a checkpoint's folder. Secrets are left out.
+
+    `fingerprints` are those of the datasets, by source. Training from recipe.yaml repeats the run.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.yaml").write_text(to_yaml(redact(recipe.resolved())), encoding="utf-8")
+    text = json.dumps(redact(provenance(recipe, fingerprints)), indent=2, ensure_ascii=False)
+    (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
+
+
+def provenance(recipe: Recipe, fingerprints: Mapping[str, str]) -> dict[str, Any]:
+    """Everything but the recipe itself."""
+    return {
+        "recipe": None if recipe.path is None else str(Path(recipe.path).absolute()),
+        "command": redact_command(sys.argv),
+        "versions": versions(),
+        "git": git_state(Path.cwd()),
+        "datasets": dict(fingerprints),
+        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of alignkit, Python and the packages that a result depends on; None for one that is not installed."""
+    found: dict[str, str | None] = {"alignkit": alignkit.__version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit of the repository that holds `folder`, and whether tracked files differ from it; None outside of one."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {"commit": commit, "dirty": _git(folder, "status", "--porcelain", "--untracked-files=no") != ""}
+
+
+def redact(value: Any, name: str = "") -> Any:
+    """A copy without secrets: values of keys named like secrets, and texts that have the form of one."""
+    if isinstance(value, Mapping):
+        return {key: redact(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(item, name) for item in value]
+    if value is not None and not isinstance(value, bool) and is_secret_name(name):
+        return REDACTED
+    return _redact_text(value) if isinstance(value, str) else value
+
+
+def redact_command(arguments: Sequence[str]) -> list[str]:
+    """A command line without secrets: `key=value` and `--key value` whose key is named like one."""
+    shown, hide_next = [], False
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        name = key.lstrip("-").split(".")[-1]
+        if hide_next:
+            shown.append(REDACTED)
+            hide_next = False
+        elif equals:
+            shown.append(f"{key}={REDACTED if is_secret_name(name) else _redact_text(value)}")
+        else:
+            hide_next = key.startswith("--") and is_secret_name(name)
+            shown.append(_redact_text(argument))
+    return shown
+
+
+def is_secret_name(name: str) -> bool:
+    return bool(_SECRET_NAME.search(name)) and not _NO_SECRET.search(name)
+
+
+def _redact_text(text: str) -> str:
+    return _CREDENTIALS.sub(f"{REDACTED}@", _SECRET_TEXT.sub(REDACTED, text))
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        command = ["git", "-C", str(folder), *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()
