@@ -19,7 +19,7 @@ class KTO(UnpairedObjective):
     z = max(0, kl), without gradient. The gradient raises log pi(y) where the share of thumbs up for y exceeds
     lambda_U / (lambda_D + lambda_U), lowers it elsewhere; there is no finite optimum. At the reference the loss is half
     the mean weight. With unequal classes keep lambda_D n_D / (lambda_U n_U) in [1, 4/3].
-    Source: Ethayarajh et al. 2024, arXiv:2402.01306, equations 7 and 8.
+    Source: Ethayarajh et al. 2024, arXiv:2402.01306, section 4.
     """
 
     beta: float = 0.1  # reward per nat of log-ratio, > 0

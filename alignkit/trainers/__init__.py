@@ -1,6 +1,7 @@
 """One TRL subclass per batch shape: the objective replaces the loss, everything else is TRL's."""
 
+from alignkit.trainers._objective import ObjectiveTrainer
 from alignkit.trainers.pair import PairTrainer
 from alignkit.trainers.token import TokenTrainer
 
-__all__ = ["PairTrainer", "TokenTrainer"]
+__all__ = ["ObjectiveTrainer", "PairTrainer", "TokenTrainer"]

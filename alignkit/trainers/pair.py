@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from trl import DPOTrainer
 
-from alignkit.models.forward import Answers
+from alignkit.models.forward import Answers, answer_logps
 from alignkit.objectives import PairLogps, PairObjective
 from alignkit.trainers._objective import Inputs, ObjectiveTrainer, Sums
 
@@ -44,6 +44,13 @@ class PairTrainer(ObjectiveTrainer, DPOTrainer):
 
     def compute_ref_log_probs(self, model: object, inputs: Inputs) -> tuple[Tensor, Tensor]:
         return super().compute_ref_log_probs(model, self._model_inputs(inputs))
+
+    def mean_logps(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Log-probability per token of the chosen and of the rejected answers, (B,) each, by the model as it is."""
+        answers = answer_logps(self.model, self._model_inputs(inputs))
+        means = answers.logps.sum(dim=1) / answers.mask.sum(dim=1).clamp(min=1)
+        chosen, rejected = means.chunk(2)
+        return chosen, rejected
 
     def metrics(self, inputs: Inputs, answers: Answers) -> Sums:
         mask = self.mask(inputs)

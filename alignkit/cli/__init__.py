@@ -1,0 +1,44 @@
+"""The `alignkit` command: one file per subcommand, each imported only when it runs."""
+
+import importlib
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "train": "Train a recipe.",
+    "demo": "Train a small chat model in minutes and show what changed.",
+    "check": "Validate a recipe and say what it would do.",
+    "list": "Show the methods, with formula and source.",
+    "lab": "Run objectives to their optimum and compare with theory.",
+}
+
+
+class LazyGroup(click.Group):
+    """Names its subcommands without importing them: torch takes seconds, `--help` should not."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f"alignkit.cli.{name}").command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            from alignkit.lookup import did_you_mean
+
+            raise click.UsageError(f"no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}") from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup)
+@click.version_option(package_name="alignkit")
+def main() -> None:
+    """LLM alignment training in which every objective is exactly its paper's mathematics."""

@@ -1,0 +1,78 @@
+"""Sampling with transformers' own `generate`: the path that runs everywhere, CPUs included."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from alignkit.generation._sampler import Chat
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformersSampler:
+    """A `Sampler` over a loaded model, batched by length. Equal seeds give equal answers.
+
+    The chat template is applied here and nowhere else; its generation prompt is where training put the answer.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    max_new_tokens: int = 256  # tokens of an answer at most
+    temperature: float = 0.0  # 0 is greedy
+    batch_size: int = 8  # answers generated side by side
+    seed: int = 0  # of the draws
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ValueError(f"temperature = {self.temperature} must be 0 (greedy) or more")
+
+    def __call__(self, chats: Sequence[Chat], n: int = 1) -> list[list[str]]:
+        prompts = [self._prompt(chat) for chat in chats]
+        # the longest first: neighbours need little padding, and a batch too large fails at once
+        jobs = sorted(((i, prompt) for i, prompt in enumerate(prompts) for _ in range(n)), key=lambda job: -len(job[1]))
+        answers: list[list[str]] = [[] for _ in chats]
+        was_training = self.model.training
+        self.model.eval()
+        devices = [self.model.device] if self.model.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), torch.inference_mode():
+            torch.manual_seed(self.seed)
+            for batch in _batches(jobs, self.batch_size):
+                for (i, _), text in zip(batch, self._generate([prompt for _, prompt in batch]), strict=True):
+                    answers[i].append(text)
+        self.model.train(was_training)
+        return answers
+
+    def _prompt(self, chat: Chat) -> list[int]:
+        encoded = self.tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, return_dict=True)
+        return list(encoded["input_ids"])
+
+    def _generate(self, prompts: list[list[int]]) -> list[str]:
+        width = max(len(prompt) for prompt in prompts)
+        padding = self.tokenizer.pad_token_id
+        ids = torch.tensor([[padding] * (width - len(prompt)) + prompt for prompt in prompts])
+        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        config = GenerationConfig(
+            max_new_tokens=self.max_new_tokens,
+            do_sample=self.temperature > 0,
+            temperature=self.temperature or None,
+            top_k=None,
+            top_p=None,
+            pad_token_id=padding,
+            eos_token_id=self._ends(),
+        )
+        output = self.model.generate(
+            ids.to(self.model.device), attention_mask=mask.to(self.model.device), generation_config=config
+        )
+        return self.tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
+
+    def _ends(self) -> list[int]:
+        """Tokens that end an answer: the tokenizer's, and those the model was shipped with."""
+        shipped = self.model.generation_config.eos_token_id
+        shipped = shipped if isinstance(shipped, list) else [shipped]
+        return sorted({end for end in [self.tokenizer.eos_token_id, *shipped] if end is not None})
+
+
+def _batches(jobs: list[tuple[int, list[int]]], size: int) -> Iterator[list[tuple[int, list[int]]]]:
+    for start in range(0, len(jobs), size):
+        yield jobs[start : start + size]

@@ -1,0 +1,96 @@
+"""From a checked recipe to a trainer that is ready to run."""
+
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from alignkit.data.load import Data, load_data
+from alignkit.models.adapters import peft_config
+from alignkit.models.load import load_model, load_tokenizer
+from alignkit.models.precision import trainer_precision
+from alignkit.objectives import Objective, PairObjective, TokenObjective
+from alignkit.recipe.provenance import save_provenance
+from alignkit.recipe.schema import Recipe, family_of
+from alignkit.trainers import ObjectiveTrainer, PairTrainer, TokenTrainer
+
+# What follows from the batch shape of an objective: its trainer, and the shape of the rows it learns from.
+TRAINERS: dict[type[Objective], tuple[type[ObjectiveTrainer], str]] = {
+    PairObjective: (PairTrainer, "pairs"),
+    TokenObjective: (TokenTrainer, "tokens"),
+}
+
+
+def build(recipe: Recipe) -> ObjectiveTrainer:
+    """Load what the recipe names and put it together.
+
+    Raises:
+        ValueError: data, model or options that cannot be used; the message says what to write instead.
+    """
+    trainer, _ = TRAINERS[family_of(type(recipe.objective))]
+    # before the model: transformers looks for DeepSpeed's configuration while it loads weights, to shard them at once
+    args = training_arguments(recipe)
+    data = load_recipe_data(recipe)
+    run = trainer(
+        model=load_model(recipe.model),
+        objective=recipe.objective,
+        args=args,
+        train_dataset=data.train,
+        eval_dataset=data.eval,
+        processing_class=load_recipe_tokenizer(recipe, data),
+        peft_config=peft_config(recipe.model.adapter) if recipe.model.adapter else None,
+    )
+    run.add_callback(SaveProvenance(recipe, data))
+    return run
+
+
+def training_arguments(recipe: Recipe) -> TrainingArguments:
+    """TRL's configuration, with what the machine decides: precision, trackers, accumulation on so many processes."""
+    options: dict[str, Any] = {"output_dir": default_output(recipe), **recipe.train}
+    options |= {**trainer_precision(recipe.model), "report_to": list(recipe.report) or "none"}
+    args = recipe.config_class(**options)
+    steps = recipe.settings.accumulation_steps(args.per_device_train_batch_size, PartialState().num_processes)
+    if steps is not None:
+        args.gradient_accumulation_steps = steps
+    return args
+
+
+def load_recipe_data(recipe: Recipe) -> Data:
+    """Datasets of a recipe; local paths are relative to its file."""
+    _, shape = TRAINERS[family_of(type(recipe.objective))]
+    base = recipe.path.parent if recipe.path else Path.cwd()
+    return load_data(recipe.data, shape, recipe.objective.columns, base)
+
+
+def load_recipe_tokenizer(recipe: Recipe, data: Data) -> PreTrainedTokenizerBase:
+    """Tokenizer of a recipe, with a chat template if its data are conversations."""
+    conversations = any(source.conversational for source in data.report)
+    return load_tokenizer(recipe.model, require_chat_template=conversations)
+
+
+def default_output(recipe: Recipe) -> str:
+    """Where a recipe without `train.output_dir` writes: runs/METHOD-FILE."""
+    name = type(recipe.objective).__module__.rpartition(".")[2]
+    return f"runs/{name}-{recipe.path.stem}" if recipe.path else f"runs/{name}"
+
+
+class SaveProvenance(TrainerCallback):
+    """Writes the resolved recipe, versions, data fingerprints and git commit beside every checkpoint."""
+
+    def __init__(self, recipe: Recipe, data: Data) -> None:
+        self.recipe = recipe
+        self.data = data
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            self.write(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            self.write(Path(args.output_dir))
+
+    def write(self, folder: Path) -> None:
+        save_provenance(self.recipe, folder, self.data.fingerprints)

@@ -1,0 +1,45 @@
+"""Sampling with transformers on a tiny model."""
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from alignkit.generation import TransformersSampler
+from alignkit.models.sources import resolve
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    path = resolve("tiny:llama")
+    return {"model": AutoModelForCausalLM.from_pretrained(path), "tokenizer": AutoTokenizer.from_pretrained(path)}
+
+
+def chat(text):
+    return [{"role": "user", "content": text}]
+
+
+def test_batches_of_unequal_prompts_answer_as_each_alone(loaded):
+    sampler = TransformersSampler(**loaded, max_new_tokens=8)
+    chats = [chat("a"), chat("a much longer question, with many words"), chat("bc")]
+    assert sampler(chats) == [sampler([one])[0] for one in chats]
+
+
+def test_n_answers_a_chat_in_order_and_repeatable(loaded):
+    sampler = TransformersSampler(**loaded, max_new_tokens=6, temperature=1.0, batch_size=2)
+    chats = [chat("a"), chat("longer question")]
+    first = sampler(chats, n=3)
+    assert [len(answers) for answers in first] == [3, 3]
+    assert first == sampler(chats, n=3)
+    assert len(set(first[0])) > 1
+    assert first != TransformersSampler(**loaded, max_new_tokens=6, temperature=1.0, batch_size=2, seed=1)(chats, n=3)
+
+
+def test_the_model_is_left_in_training_mode(loaded):
+    loaded["model"].train()
+    TransformersSampler(**loaded, max_new_tokens=1)([chat("a")])
+    assert loaded["model"].training
+    loaded["model"].eval()
+
+
+def test_a_negative_temperature_is_refused(loaded):
+    with pytest.raises(ValueError, match="temperature = -1 must be 0"):
+        TransformersSampler(**loaded, temperature=-1)
