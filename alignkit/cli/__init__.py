@@ -10,6 +10,7 @@ COMMANDS = {
     "demo": "Train a small chat model in minutes and show what changed.",
     "check": "Validate a recipe and say what it would do.",
     "list": "Show the methods, with formula and source.",
+    "schema": "Print the JSON Schema of recipes, for editors.",
     "lab": "Run objectives to their optimum and compare with theory.",
 }
 

@@ -45,12 +45,17 @@ def build(recipe: Recipe) -> ObjectiveTrainer:
     return run
 
 
-def training_arguments(recipe: Recipe) -> TrainingArguments:
-    """TRL's configuration, with what the machine decides: precision, trackers, accumulation on so many processes."""
+def training_arguments(recipe: Recipe, processes: int | None = None) -> TrainingArguments:
+    """TRL's configuration, with what the machine decides: precision, and accumulation on so many processes.
+
+    `processes` are those of this run unless it is only planned.
+    """
     options: dict[str, Any] = {"output_dir": default_output(recipe), **recipe.train}
     options |= {**trainer_precision(recipe.model), "report_to": list(recipe.report) or "none"}
     args = recipe.config_class(**options)
-    steps = recipe.settings.accumulation_steps(args.per_device_train_batch_size, PartialState().num_processes)
+    steps = recipe.settings.accumulation_steps(
+        args.per_device_train_batch_size, processes or PartialState().num_processes
+    )
     if steps is not None:
         args.gradient_accumulation_steps = steps
     return args

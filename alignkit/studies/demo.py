@@ -48,7 +48,7 @@ def run(recipe: Recipe, prepare: Any = None) -> Outcome:
     """
     trainer = build(recipe)
     if not isinstance(trainer, PairTrainer) or trainer.eval_dataset is None:
-        raise ValueError("the demo compares answers to held-out pairs; give it a recipe with a preference method and data.eval")
+        raise ValueError("the demo compares answers to held-out pairs; give it a preference method and data.eval")
     if prepare is not None:
         prepare(trainer)
     held_out = _held_out(recipe)

