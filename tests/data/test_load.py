@@ -1,0 +1,321 @@
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from datasets import Dataset, IterableDataset
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from alignkit.data import DataSpec, Source
+from alignkit.data.errors import BadRow, DataError
+from alignkit.data.files import read_file
+from alignkit.data.formats import canonical
+from alignkit.data.layouts import SHAPES, recognize
+from alignkit.data.load import SourceReport, load_data
+
+ROOT = Path(__file__).parents[2]
+PAIR = {"prompt": "q", "chosen": "a", "rejected": "b"}
+CHAT_PAIR = {
+    "prompt": [{"role": "user", "content": "q"}],
+    "chosen": [{"role": "assistant", "content": "a"}],
+    "rejected": [{"role": "assistant", "content": "b"}],
+}
+
+
+def pairs(count, start=0):
+    return [
+        {"prompt": f"q{i}", "chosen": f"a{i}", "rejected": f"b{i}", "score_chosen": i, "score_rejected": -i}
+        for i in range(start, start + count)
+    ]
+
+
+def spec(*names, **fields):
+    return DataSpec(train=[Source(source=name) for name in names], **fields)
+
+
+def fails(*args, **kwargs):
+    with pytest.raises(DataError) as error:
+        load_data(*args, **kwargs)
+    return str(error.value)
+
+
+def test_rows_come_back_shuffled_with_their_place_and_numbers(write, tmp_path):
+    write("a.jsonl", pairs(20))
+    data = load_data(spec("a.jsonl"), "pairs", ["score_chosen"], tmp_path)
+    assert isinstance(data.train, Dataset)
+    assert data.eval is None
+    assert list(data.fingerprints) == ["a.jsonl"]
+    assert [row["prompt"] for row in data.train] != [f"q{i}" for i in range(20)]
+    for row in data.train:
+        i = int(row["prompt"][1:])
+        assert row == {
+            "prompt": f"q{i}",
+            "chosen": f"a{i}",
+            "rejected": f"b{i}",
+            "score_chosen": float(i),
+            "source": "a.jsonl",
+            "place": f"a.jsonl:{i + 1}",
+        }
+
+
+def test_the_report_counts_rows_of_every_source(write, tmp_path):
+    write("a.jsonl", [*pairs(10), {**PAIR, "chosen": ""}])
+    write("b.jsonl", pairs(4, start=10))
+    write("c.jsonl", pairs(3, start=20))
+    data = load_data(
+        DataSpec(
+            train=[Source(source="a.jsonl", weight=0.5), Source(source="b.jsonl", weight=2.0)],
+            eval=[Source(source="c.jsonl")],
+            on_bad_rows="drop",
+            label_noise=0.5,
+        ),
+        "pairs",
+        base=tmp_path,
+    )
+    a, b, c = data.report
+    kind = {"format": "prompt", "conversational": False, "held_out": 0}
+    assert a.turned + b.turned == 4  # half of the 5 + 4 different rows, rounded to even
+    bad = {"empty answer": 1}
+    assert a == SourceReport(
+        source="a.jsonl", use="train", read=11, kept=10, dropped=bad, used=5, turned=a.turned, **kind
+    )
+    assert b == SourceReport(source="b.jsonl", use="train", read=4, kept=4, used=8, turned=b.turned, **kind)
+    assert c == SourceReport(source="c.jsonl", use="eval", read=3, kept=3, used=3, turned=0, **kind)
+    assert len(data.train) == 13
+    assert data.eval["prompt"][:] == ["q20", "q21", "q22"]
+
+
+def test_a_holdout_sets_whole_prompts_aside(write, tmp_path):
+    write("a.jsonl", [{**row, "chosen": answer} for row in pairs(20) for answer in ("x", "y")])
+    data = load_data(spec("a.jsonl", holdout=0.2), "unpaired", base=tmp_path)
+    assert (len(data.train), len(data.eval)) == (64, 16)
+    assert not set(data.train["prompt"]) & set(data.eval["prompt"])
+    assert data.eval["label"][:4] == [True, False, True, False]
+    assert (data.report[0].read, data.report[0].kept) == (40, 40)
+    assert (data.report[0].held_out, data.report[0].used) == (16, 64)
+
+
+def test_label_noise_turns_training_pairs_and_no_others(write, tmp_path):
+    write("a.jsonl", pairs(40))
+    columns = ("score_chosen", "score_rejected")
+    data = load_data(spec("a.jsonl", holdout=0.25, label_noise=0.5), "pairs", columns, tmp_path)
+    turned = [row for row in data.train if row["chosen"].startswith("b")]
+    assert len(turned) == data.report[0].turned == 15
+    assert all(row["rejected"].startswith("a") and row["score_chosen"] <= 0 for row in turned)
+    assert all(row["chosen"].startswith("a") for row in data.eval)
+
+
+def test_label_noise_negates_unpaired_labels(write, tmp_path):
+    write("a.jsonl", pairs(20))
+    data = load_data(spec("a.jsonl", label_noise=0.25), "unpaired", base=tmp_path)
+    assert sum(row["label"] != row["completion"].startswith("a") for row in data.train) == 10
+
+
+@pytest.mark.parametrize("shape", ["tokens", "prompts"])
+def test_label_noise_is_refused_where_there_are_no_preferences(write, tmp_path, shape):
+    message = f"label_noise turns preferences round, and rows of shape {shape} hold none; remove it"
+    assert fails(spec("a.jsonl", label_noise=0.1), shape, base=tmp_path) == message
+
+
+def test_bad_rows_of_all_sources_are_named_at_once(write, tmp_path):
+    write("a.jsonl", [PAIR, {**PAIR, "chosen": ""}, {**PAIR, "rejected": "a"}])
+    write("b.csv", "prompt,chosen,rejected\nq,a,b\nq,a\n")
+    message = (
+        "3 rows cannot be used:\n"
+        "  a.jsonl:2: empty answer: chosen\n"
+        "  a.jsonl:3: chosen equals rejected\n"
+        "  b.csv:3: wrong number of cells: 2 where the header has 3\n"
+        "Correct the data, or write on_bad_rows: drop to go on without them."
+    )
+    assert fails(spec("a.jsonl", "b.csv"), "pairs", base=tmp_path) == message
+
+
+def test_of_many_bad_rows_twenty_are_shown(write, tmp_path):
+    write("a.jsonl", [PAIR] + [{**PAIR, "chosen": ""}] * 50)
+    lines = fails(spec("a.jsonl"), "pairs", base=tmp_path).splitlines()
+    assert lines[0] == "50 rows cannot be used:"
+    assert lines[20:22] == ["  a.jsonl:21: empty answer: chosen", "  and 30 more"]
+
+
+def test_one_bad_row_is_a_row(write, tmp_path):
+    write("a.jsonl", [PAIR, {**PAIR, "chosen": ""}])
+    assert fails(spec("a.jsonl"), "pairs", base=tmp_path).startswith("1 row cannot be used:\n")
+
+
+def test_a_source_without_a_usable_row_is_an_error_even_when_bad_rows_are_dropped(write, tmp_path):
+    write("a.jsonl", [{**PAIR, "chosen": ""}])
+    message = "no row of a.jsonl can be used; the first: a.jsonl:1: empty answer: chosen"
+    assert fails(spec("a.jsonl", on_bad_rows="drop"), "pairs", base=tmp_path) == message
+    write("a.jsonl", "{\n{\n")
+    message = (
+        "a.jsonl:1: broken JSON: Expecting property name enclosed in double quotes at column 2; "
+        "none of the first 2 rows of a.jsonl can be read"
+    )
+    assert fails(spec("a.jsonl", on_bad_rows="drop"), "pairs", base=tmp_path) == message
+
+
+def test_a_source_without_rows_is_an_error(write, tmp_path):
+    write("a.csv", "prompt,chosen,rejected\n")
+    message = "a.csv has no rows; give a source that holds at least one"
+    assert fails(spec("a.csv"), "pairs", base=tmp_path) == message
+
+
+def test_sources_of_different_kinds_do_not_mix(write, tmp_path):
+    write("a.jsonl", [PAIR])
+    write("b.jsonl", [CHAT_PAIR])
+    message = (
+        "a.jsonl gives prompt, chosen, rejected as plain text, b.jsonl gives prompt, chosen, rejected as messages; "
+        "all sources of a recipe must give the same"
+    )
+    assert fails(spec("a.jsonl", "b.jsonl"), "pairs", base=tmp_path) == message
+
+
+def test_unpaired_data_of_one_class_are_an_error(write, tmp_path):
+    write("a.jsonl", [{"prompt": "q", "completion": c, "label": True} for c in "ab"])
+    message = "every training row has label true; the method needs both"
+    assert fails(spec("a.jsonl"), "unpaired", base=tmp_path) == message
+
+
+def test_a_column_that_has_a_meaning_of_its_own_cannot_be_a_number(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"^column 'place' has a meaning of its own in a row; name the number otherwise"
+    ):
+        load_data(spec("a.jsonl"), "pairs", ["place"], tmp_path)
+
+
+def test_an_unknown_shape_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"^no shape named 'pair'; it is one of tokens, pairs, unpaired, prompts$"):
+        load_data(spec("a.jsonl"), "pair", base=tmp_path)
+
+
+def test_paths_are_relative_to_the_working_directory_where_no_base_is_given(write, tmp_path, monkeypatch):
+    write("a.jsonl", pairs(2))
+    monkeypatch.chdir(tmp_path)
+    assert len(load_data(spec("a.jsonl"), "pairs").train) == 2
+
+
+def test_streams_are_mixed_and_bad_rows_dropped(write, tmp_path):
+    write("a.jsonl", [*pairs(5), {**PAIR, "chosen": ""}])
+    write("b.jsonl", pairs(2))
+    request = replace(spec("a.jsonl", "b.jsonl", streaming=True, on_bad_rows="drop"), eval=(Source(source="b.jsonl"),))
+    data = load_data(request, "pairs", base=tmp_path)
+    assert isinstance(data.train, IterableDataset)
+    assert {row["place"] for row in data.train} >= {f"a.jsonl:{i}" for i in range(1, 6)}
+    assert [row["place"] for row in data.eval] == ["b.jsonl:1", "b.jsonl:2"]
+    assert [(one.source, one.use, one.read) for one in data.report] == [
+        ("a.jsonl", "train", None),
+        ("b.jsonl", "train", None),
+        ("b.jsonl", "eval", None),
+    ]
+
+
+ROWS = "e248f217f44dc6e5bc5c2c264a9ea61adf1dc9cf43d249fb54ad864bead686d0"  # changes only if runs of old recipes change
+DIGEST = """
+import hashlib, json, sys
+from pathlib import Path
+from alignkit.data import DataSpec, Source
+from alignkit.data.load import load_data
+same = {"rejected": "rejected", "chosen": "chosen"}
+sources = [Source(source="a.jsonl", weight=1.5), Source(source="b.jsonl", columns=same)]
+spec = DataSpec(train=sources, holdout=0.2, seed=3, label_noise=0.3)
+data = load_data(spec, "pairs", ["score_chosen", "score_rejected"], Path(sys.argv[1]))
+rows = json.dumps([data.train.to_list(), data.eval.to_list()])
+print(hashlib.sha256(rows.encode()).hexdigest(), data.train._fingerprint, data.eval._fingerprint)
+"""
+
+
+def test_two_processes_at_once_get_the_same_rows_whatever_their_hash_seed(write, tmp_path):
+    """The processes share a cache that is empty when both start, as the ranks of one machine do."""
+    write("a.jsonl", pairs(60))
+    write("b.jsonl", pairs(40, start=60))
+    environment = {**os.environ, "HF_DATASETS_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", DIGEST, str(tmp_path)],
+            cwd=ROOT,
+            env={**environment, "PYTHONHASHSEED": seed},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in ("1", "2")
+    ]
+    first, second = [process.communicate(timeout=120)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert first == second
+    assert first.split()[0] == ROWS
+
+
+TEXTS = st.sampled_from(["q", "a", "b", "true", "0.5", "", " ", "a\ud800", "NaN"]) | st.text(max_size=5)
+SCALARS = st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | TEXTS
+CHATS = st.lists(st.sampled_from(["q", "a", "b", ""]), min_size=1, max_size=4).map(
+    lambda texts: [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+)
+KEYS = ["role", "content", "from", "value", "tool_calls"]
+ROLES = st.sampled_from(["user", "assistant", "system", "human", "gpt"])
+BROKEN_CHATS = st.lists(st.dictionaries(st.sampled_from(KEYS), ROLES | SCALARS, max_size=3) | SCALARS, max_size=4)
+VALUES = TEXTS | CHATS | st.booleans() | SCALARS | BROKEN_CHATS | st.dictionaries(TEXTS, SCALARS, max_size=2)
+FIELDS = {
+    "tokens": ["messages", "conversations", "prompt completion", "instruction input output", "text"],
+    "pairs": [
+        "prompt chosen rejected",
+        "chosen rejected",
+        "instruction chosen rejected",
+        "conversations chosen rejected",
+    ],
+    "unpaired": ["prompt completion label", "prompt chosen rejected", "instruction output label"],
+    "prompts": ["prompt", "messages", "instruction", "chosen rejected"],
+}
+
+CHAT = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+GOOD = {"prompt": "q", "completion": "a", "chosen": "a", "rejected": "b", "label": True, "instruction": "q"}
+GOOD |= {"input": "", "output": "a", "text": "t", "messages": CHAT, "conversations": CHAT}
+
+
+@st.composite
+def files(draw):
+    """A shape, and a good line of it before others: the same fields with all kinds of values, and noise."""
+    shape = draw(st.sampled_from(SHAPES))
+    names = draw(st.sampled_from(FIELDS[shape])).split()
+    row = st.fixed_dictionaries(dict.fromkeys(names, VALUES), optional={"score": SCALARS, "system": TEXTS | SCALARS})
+    noise = st.dictionaries(TEXTS, SCALARS, max_size=3) | SCALARS
+    line = (row | row | row | noise).map(json.dumps).map(str.encode) | st.binary(max_size=12)
+    first = {**{name: GOOD[name] for name in names}, "score": 1}
+    return shape, b"\n".join([json.dumps(first).encode(), *draw(st.lists(line, max_size=6))])
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(file=files(), columns=st.sampled_from([(), ("score",)]))
+def test_no_line_of_jsonl_makes_anything_but_a_data_error(tmp_path, file, columns):
+    shape, content = file
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    try:
+        rows = [row for _, row in read_file(path, "a.jsonl") if not isinstance(row, BadRow)]
+        layout = recognize(rows, Source(source="a.jsonl"), "a.jsonl", shape, columns)
+    except DataError as error:
+        str(error).encode()
+        return
+    for row in rows:
+        try:
+            examples = canonical(row, layout)
+        except BadRow as bad:
+            str(bad).encode()
+        else:
+            json.dumps(examples, allow_nan=False, ensure_ascii=False).encode()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(file=files(), columns=st.sampled_from([(), ("score",)]), drop=st.booleans())
+def test_no_file_of_jsonl_makes_loading_fail_with_anything_but_a_data_error(tmp_path, file, columns, drop):
+    shape, content = file
+    (tmp_path / "a.jsonl").write_bytes(content)
+    try:
+        data = load_data(spec("a.jsonl", on_bad_rows="drop" if drop else "error"), shape, columns, tmp_path)
+    except DataError as error:
+        str(error).encode()
+    else:
+        assert len(data.train) >= 1
