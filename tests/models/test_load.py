@@ -1,15 +1,26 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+)
 
 from alignkit.models import load, precision
 from alignkit.models.adapters import peft_config
+from alignkit.models.forward import answer_logps
 from alignkit.models.load import architecture, load_config, load_model, load_tokenizer, locate, model_kwargs
 from alignkit.models.spec import Adapter, ModelSpec
-from alignkit.models.tiny import byte_tokenizer, tiny
+from alignkit.models.tiny import SIZES, byte_tokenizer, tiny
 
 LLAMA = ModelSpec(path="tiny:llama")
 
@@ -30,6 +41,51 @@ def adapter_folder(tmp_path):
                 weight.fill_(0.1)
     model.save_pretrained(tmp_path / "adapter")
     return tmp_path / "adapter", model
+
+
+@pytest.fixture
+def model_with_eyes(tmp_path):
+    """A folder with a LLaVA of toy size, whose tokenizer has no chat template and pads with eos."""
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    tokenizer.pad_token, tokenizer.chat_template = tokenizer.eos_token, None
+    config = LlavaConfig(
+        text_config=LlamaConfig(vocab_size=len(tokenizer), **SIZES),
+        vision_config=CLIPVisionConfig(
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            image_size=16,
+            patch_size=8,
+        ),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+    )
+    LlavaForConditionalGeneration(config).save_pretrained(tmp_path)
+    LlavaProcessor(
+        image_processor=CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}),
+        tokenizer=tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    ).save_pretrained(tmp_path)
+    return ModelSpec(path=str(tmp_path))
+
+
+def test_a_model_that_sees_images_comes_with_its_processor(model_with_eyes, tmp_path):
+    with pytest.raises(ValueError, match="has no chat template"):
+        load_tokenizer(model_with_eyes, require_chat_template=True)
+    (tmp_path / "chat.jinja").write_text("{{ messages[0]['content'] }}")
+    spec = replace(model_with_eyes, chat_template=str(tmp_path / "chat.jinja"))
+    processor, model = load_tokenizer(spec, require_chat_template=True), load_model(spec)
+    assert isinstance(processor, LlavaProcessor)
+    assert processor.tokenizer.pad_token == "<|endoftext|>"
+    assert isinstance(model, LlavaForConditionalGeneration)
+    image = torch.zeros(3, 16, 16, dtype=torch.uint8)
+    inputs = dict(processor(text=["<image>ab", "<image>cd"], images=[image, image], return_tensors="pt"))
+    answers = answer_logps(model, {**inputs, "completion_mask": torch.tensor([[0, 0, 0, 0, 1, 1]] * 2)})
+    logps = model(**inputs).logits[:, :-1].log_softmax(-1).gather(-1, inputs["input_ids"][:, 1:, None]).squeeze(-1)
+    torch.testing.assert_close(answers.logps, logps * answers.mask, atol=1e-5, rtol=0)
 
 
 def test_a_model_is_trained_in_float32_and_knows_where_it_came_from():
