@@ -67,6 +67,17 @@ def assert_reduces_to(objective: Objective, other: Objective, batch: Batch, tole
     assert_close(gradients(objective, batch), gradients(other, batch), rtol=tolerance, atol=tolerance)
 
 
+def assert_rewards(objective: Objective, batch: Batch, chosen: Tensor, rejected: Tensor) -> None:
+    """The metrics are the implicit rewards `chosen` and `rejected`, under the names that TRL's users watch."""
+    expected = {
+        "rewards/chosen": chosen,
+        "rewards/rejected": rejected,
+        "rewards/accuracies": (chosen > rejected).to(chosen.dtype),
+        "rewards/margins": chosen - rejected,
+    }
+    assert_close(dict(objective(batch).metrics), expected, rtol=1e-12, atol=1e-12)
+
+
 def assert_shift_invariant(objective: Objective, batch: Batch, *names: str) -> None:
     """Adding the same number, another one in every row, to all fields or columns in `names` changes nothing."""
     rows = len(learned(batch)[0])

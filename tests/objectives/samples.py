@@ -23,6 +23,8 @@ PAIRS = PairLogps(
     },
 )
 
+IMPLICIT_REWARDS = numbers(0.75, -0.625, 0.0, 2.75), numbers(-0.875, 0.75, 0.25, 0.5)  # of PAIRS, log pi/ref times 0.5
+
 TOKENS = TokenLogps(
     logps=numbers(-0.5, -2.0, -0.125, -4.0, -1.5, -0.25, -3.0, -0.75, -1.0, -2.5, -0.0625, -9.0).view(3, 4),
     mask=tensor([[1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 0, 0]], dtype=bool),  # the last text has no trained token

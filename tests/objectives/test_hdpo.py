@@ -14,6 +14,7 @@ from tests.objectives.properties import (
     assert_reaches_optimum,
     assert_reduces_to,
     assert_refuses,
+    assert_rewards,
     assert_shift_invariant,
     assert_terms,
 )
@@ -42,9 +43,9 @@ def test_terms():
 
 
 def test_implicit_reward_weighs_the_policy_alone():
-    metrics = HDPO(alpha=0.5, beta=0.2)(PAIRS).metrics
-    assert_close(metrics["rewards/chosen"], 0.2 * (0.5 * PAIRS.chosen - PAIRS.ref_chosen))
-    assert_close(metrics["rewards/rejected"], 0.2 * (0.5 * PAIRS.rejected - PAIRS.ref_rejected))
+    chosen = 0.2 * (0.5 * PAIRS.chosen - PAIRS.ref_chosen)
+    rejected = 0.2 * (0.5 * PAIRS.rejected - PAIRS.ref_rejected)
+    assert_rewards(HDPO(alpha=0.5, beta=0.2), PAIRS, chosen, rejected)
 
 
 def test_alpha_1_is_dpo():
@@ -84,6 +85,7 @@ def test_loss_at_the_reference_is_not_log_2():
 
 def test_refusals():
     assert_refuses("alpha = 0.0 must be positive and finite; 1 is plain DPO", make, "hdpo", alpha=0)
-    assert_refuses("alpha = nan must be positive and finite; 1 is plain DPO", make, "hdpo", alpha=float("nan"))
+    for alpha in (float("nan"), float("inf"), -1.0):
+        assert_refuses(f"alpha = {alpha} must be positive and finite; 1 is plain DPO", make, "hdpo", alpha=alpha)
     assert_refuses("beta = -0.1 must be a finite number above 0", make, "hdpo", beta=-0.1)
     assert_refuses("HDPO has no 'alhpa'; did you mean 'alpha'?", make, "hdpo", alhpa=0.9)

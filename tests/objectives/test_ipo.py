@@ -11,11 +11,12 @@ from tests.objectives.properties import (
     assert_reaches_optimum,
     assert_reduces_to,
     assert_refuses,
+    assert_rewards,
     assert_shift_invariant,
     assert_terms,
     gradients,
 )
-from tests.objectives.samples import PAIRS, numbers, pairs_with_margins
+from tests.objectives.samples import IMPLICIT_REWARDS, PAIRS, numbers, pairs_with_margins
 
 REFERENCE = numbers(0.4, 0.3, 0.2, 0.1)
 CYCLE = numbers(0.5, 0.9, 0.2, 0.1, 0.5, 0.8, 0.8, 0.2, 0.5).view(3, 3)  # no reward explains it
@@ -103,6 +104,13 @@ def test_one_sided_preferences_do_not_collapse_the_policy():
     expected = tabular.tilted(REFERENCE, better @ sampler / 0.5)
     assert_reaches_optimum(IPO(tau=0.5), tabular.pairs(REFERENCE, sampler, better), expected)
     assert (expected - REFERENCE.log()).diff().max() < 1 / 0.5
+
+
+def test_metrics_are_implicit_rewards_of_a_sequence_or_of_its_mean_token():
+    chosen, rejected = IMPLICIT_REWARDS
+    assert_rewards(IPO(tau=0.5), PAIRS, chosen, rejected)
+    per_token = chosen / PAIRS.chosen_length, rejected / PAIRS.rejected_length
+    assert_rewards(IPO(tau=0.5, normalize="token"), PAIRS, *per_token)
 
 
 def test_refusals():

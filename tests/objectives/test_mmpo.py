@@ -13,10 +13,11 @@ from tests.objectives.properties import (
     assert_reaches_optimum,
     assert_reduces_to,
     assert_refuses,
+    assert_rewards,
     assert_shift_invariant,
     assert_terms,
 )
-from tests.objectives.samples import PAIRS, numbers, pairs_with_margins
+from tests.objectives.samples import IMPLICIT_REWARDS, PAIRS, numbers, pairs_with_margins
 
 REFERENCE = numbers(0.4, 0.3, 0.2, 0.1)
 SAMPLER = numbers(0.1, 0.2, 0.3, 0.4)
@@ -65,6 +66,10 @@ def test_integer_scores_keep_float64():
     integers = pairs_with_margins(1.0, score_chosen=torch.tensor([3]), score_rejected=torch.tensor([1]))
     floats = pairs_with_margins(1.0, score_chosen=numbers(3), score_rejected=numbers(1))
     assert torch.equal(MMPO()(integers).terms, MMPO()(floats).terms)
+
+
+def test_metrics_are_the_implicit_rewards_of_dpo():
+    assert_rewards(MMPO(beta=0.5), PAIRS, *IMPLICIT_REWARDS)
 
 
 def test_refusals():

@@ -15,11 +15,12 @@ from tests.objectives.properties import (
     assert_reaches_optimum,
     assert_reduces_to,
     assert_refuses,
+    assert_rewards,
     assert_shift_invariant,
     assert_terms,
     gradients,
 )
-from tests.objectives.samples import PAIRS, numbers, pairs_with_margins
+from tests.objectives.samples import IMPLICIT_REWARDS, PAIRS, numbers, pairs_with_margins
 
 REFERENCE = numbers(0.4, 0.3, 0.2, 0.1)
 SAMPLER = numbers(0.1, 0.2, 0.3, 0.4)
@@ -73,8 +74,8 @@ def test_statistics_are_the_mean_margin():
 
 
 def test_q_is_clamped():
-    assert_reduces_to(DYNAMIC, NaPO(q=0.001, beta=1.0), pairs_with_margins(900.0, 20.0))
-    assert_reduces_to(DYNAMIC, NaPO(q=1.0, beta=1.0), pairs_with_margins(-900.0, 20.0))
+    assert_reduces_to(DYNAMIC, NaPO(q=0.001, beta=1.0), pairs_with_margins(900.0, -5.0))
+    assert_reduces_to(DYNAMIC, NaPO(q=1.0, beta=1.0), pairs_with_margins(-900.0, -5.0))
     assert_reduces_to(DYNAMIC, NaPO(q=1.0, beta=1.0), pairs_with_margins(0.0, 0.0))
 
 
@@ -111,6 +112,10 @@ def test_only_log_ratios_matter():
 def test_optimum_is_sharpened_by_q(q):
     population = tabular.pairs(REFERENCE, SAMPLER, tabular.bradley_terry(REWARD))
     assert_reaches_optimum(NaPO(q=q, beta=1.0), population, tabular.tilted(REFERENCE, REWARD / (1 - q)))
+
+
+def test_metrics_are_the_implicit_rewards_of_dpo():
+    assert_rewards(NaPO(beta=0.5), PAIRS, *IMPLICIT_REWARDS)
 
 
 def test_refusals():

@@ -15,11 +15,12 @@ from tests.objectives.properties import (
     assert_reaches_optimum,
     assert_reduces_to,
     assert_refuses,
+    assert_rewards,
     assert_shift_invariant,
     assert_terms,
     gradients,
 )
-from tests.objectives.samples import PAIRS, numbers, pairs_with_margins
+from tests.objectives.samples import IMPLICIT_REWARDS, PAIRS, numbers, pairs_with_margins
 
 FORMS = pytest.mark.parametrize("form", ["conservative", "unbiased"])
 REFERENCE = numbers(0.4, 0.3, 0.2, 0.1)
@@ -102,6 +103,11 @@ def test_unbiased_loss_of_one_label_is_unbounded_below():
 def test_only_log_ratios_matter(form):
     for names in (("chosen", "rejected"), ("chosen", "ref_chosen"), ("rejected", "ref_rejected")):
         assert_shift_invariant(RobustDPO(form=form), PAIRS, *names)
+
+
+@FORMS
+def test_metrics_are_the_implicit_rewards_of_dpo(form):
+    assert_rewards(RobustDPO(form=form, beta=0.5), PAIRS, *IMPLICIT_REWARDS)
 
 
 def test_refusals():
