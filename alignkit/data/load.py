@@ -152,14 +152,17 @@ def assembled(spec: DataSpec, found: Sequence[Found], tables: Sequence[Table], f
     """Rows go by their number in the joined training tables, and are picked once, at the end."""
     count = len(spec.train)
     starts = np.cumsum([0, *(table.dataset.num_rows for table in tables[:count])])
-    plan = mix.plan(
-        [start + table.good for start, table in zip(starts, tables[:count], strict=False)],
-        [table.groups for table in tables[:count]],
-        [source.weight for source in spec.train],
-        [one.opened.label for one in found[:count]],
-        holdout=spec.holdout,
-        seed=spec.seed,
-    )
+    parts = [
+        mix.Part(
+            rows=start + table.good,
+            groups=table.groups,
+            weight=one.source.weight,
+            label=one.opened.label,
+            fingerprint=one.opened.fingerprint,
+        )
+        for start, table, one in zip(starts, tables[:count], found, strict=False)
+    ]
+    plan = mix.plan(parts, holdout=spec.holdout, seed=spec.seed)
     joined = concatenate_datasets([table.dataset for table in tables[:count]])
     turned = noise.drawn(plan.order, spec.label_noise, spec.seed)
     train = noise.picked(joined, plan.order, turned)

@@ -1,7 +1,7 @@
 """Which rows an epoch holds, and in which order: hold-out, weights, shuffle.
 
-Everything here is arithmetic on row numbers, drawn from the seed and the sources' names alone: no process, rank, hash
-seed or library version changes it.
+Everything here is arithmetic on row numbers, drawn from the seed and the sources' contents alone: no process, rank,
+hash seed, folder or library version changes it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,17 @@ Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """The usable rows of one training source."""
+
+    rows: Numbers  # row numbers in the joined training tables
+    groups: NDArray[np.int64]  # of each row; equal where the prompt is
+    weight: float
+    label: str  # for messages
+    fingerprint: str  # draws the rows of a fractional weight: paths differ between machines, contents do not
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Row numbers in the joined training tables."""
 
@@ -26,22 +37,13 @@ class Plan:
     held_out: Numbers  # rows set aside, ascending
 
 
-def plan(
-    rows: Sequence[Numbers],
-    groups: Sequence[NDArray[np.int64]],
-    weights: Sequence[float],
-    labels: Sequence[str],
-    *,
-    holdout: float,
-    seed: int,
-) -> Plan:
-    """Hold out first, then weigh what is left, then shuffle. One entry of each sequence is one source."""
-    aside = held_out(np.concatenate(groups), holdout, seed) if holdout else np.zeros(sum(map(len, rows)), dtype=bool)
-    by_source = np.split(aside, np.cumsum([len(part) for part in rows])[:-1])
-    left = [part[~out] for part, out in zip(rows, by_source, strict=True)]
-    epoch = [weighted(*one, seed) for one in zip(left, weights, labels, strict=True)]
-    every = np.concatenate(epoch)
-    return Plan(order=every[permutation(len(every), seed, "shuffle")], held_out=np.concatenate(rows)[aside])
+def plan(parts: Sequence[Part], *, holdout: float, seed: int) -> Plan:
+    """Hold out first, then weigh what is left, then shuffle."""
+    rows = np.concatenate([part.rows for part in parts])
+    groups = np.concatenate([part.groups for part in parts])
+    aside = rows[held_out(groups, holdout, seed)] if holdout else rows[:0]
+    epoch = np.concatenate([weighted(part, np.setdiff1d(part.rows, aside), seed) for part in parts])
+    return Plan(order=epoch[permutation(len(epoch), seed, "shuffle")], held_out=aside)
 
 
 def permutation(n: int, *key: object) -> Numbers:
@@ -66,13 +68,14 @@ def held_out(groups: NDArray[np.int64], fraction: float, seed: int) -> NDArray[n
     return marked[group_of_row]
 
 
-def weighted(rows: Numbers, weight: float, label: str, seed: int) -> Numbers:
-    """The rows, repeated whole as often as `weight` says; what remains of it is a seeded part of them."""
-    wanted = round(weight * len(rows))
+def weighted(part: Part, rows: Numbers, seed: int) -> Numbers:
+    """The rows, repeated whole as often as the weight says; what remains of it is a seeded part of them."""
     if not len(rows):
-        raise DataError(f"holdout took every row of {label}; give it more rows or a smaller holdout")
+        raise DataError(f"holdout took every row of {part.label}; give it more rows or a smaller holdout")
+    wanted = round(part.weight * len(rows))
     if not wanted:
-        raise DataError(f"weight = {weight} of the {len(rows)} rows of {label} is no row; write {1 / len(rows):.2g}")
+        least = f"{1 / len(rows):.2g}"
+        raise DataError(f"weight = {part.weight} of the {len(rows)} rows of {part.label} is no row; write {least}")
     whole, rest = divmod(wanted, len(rows))
-    part = np.sort(permutation(len(rows), seed, "weight", label)[:rest])
-    return np.concatenate([np.tile(rows, whole), rows[part]])
+    drawn = np.sort(permutation(len(rows), seed, "weight", part.fingerprint)[:rest])
+    return np.concatenate([np.tile(rows, whole), rows[drawn]])

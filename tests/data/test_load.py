@@ -213,7 +213,16 @@ def test_streams_are_mixed_and_bad_rows_dropped(write, tmp_path):
     ]
 
 
-ROWS = "e248f217f44dc6e5bc5c2c264a9ea61adf1dc9cf43d249fb54ad864bead686d0"  # changes only if runs of old recipes change
+def test_where_a_file_lies_changes_no_row(write, tmp_path):
+    path = write("a.jsonl", pairs(30))
+    request = DataSpec(train=[Source(source="a.jsonl", weight=0.5)], holdout=0.2)
+    here = load_data(request, "pairs", base=tmp_path)
+    there = load_data(replace(request, train=(Source(source=str(path), weight=0.5),)), "pairs")
+    assert here.train["prompt"][:] == there.train["prompt"][:]
+    assert here.eval["prompt"][:] == there.eval["prompt"][:]
+
+
+ROWS = "7cb0d423bc5dabe48a35398074d9b7a5a029b73de67dd9ea26b8528332eb2ac5"  # changes only if runs of old recipes change
 DIGEST = """
 import hashlib, json, sys
 from pathlib import Path

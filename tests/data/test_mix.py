@@ -7,8 +7,16 @@ from alignkit.data.errors import DataError
 A, B = np.arange(10), np.arange(10, 30)
 
 
-def plan(holdout=0.0, seed=0, weights=(1.0, 1.0), groups=(A, B)):
-    return mix.plan([A, B], groups, weights, ["a.jsonl", "b.jsonl"], holdout=holdout, seed=seed)
+def part(rows, weight=1.0, name="b"):
+    return mix.Part(rows=rows, groups=rows, weight=weight, label=f"{name}.jsonl", fingerprint=f"sha256 of {name}")
+
+
+def plan(holdout=0.0, seed=0, weights=(1.0, 1.0)):
+    return mix.plan([part(A, weights[0], "a"), part(B, weights[1])], holdout=holdout, seed=seed)
+
+
+def weighted(weight, seed=0, name="b"):
+    return mix.weighted(part(B, weight, name), B, seed)
 
 
 def fails(call, *args):
@@ -34,22 +42,22 @@ def test_every_row_is_used_once_in_a_mixed_order():
 
 @pytest.mark.parametrize("weight", [0.5, 1.0, 1.25, 2.0, 3.1])
 def test_a_weight_is_rows_per_epoch(weight):
-    times = np.bincount(mix.weighted(B, weight, "b.jsonl", 0), minlength=30)[10:]
+    times = np.bincount(weighted(weight), minlength=30)[10:]
     assert times.sum() == round(weight * 20)
     assert set(times) <= {int(weight), int(weight) + 1}
 
 
 def test_the_part_that_a_weight_takes_is_seeded_and_does_not_depend_on_other_sources():
-    half = set(mix.weighted(B, 0.5, "b.jsonl", 0))
-    assert half != set(mix.weighted(B, 0.5, "b.jsonl", 1))
-    assert half != set(mix.weighted(B, 0.5, "c.jsonl", 0))
+    half = set(weighted(0.5))
+    assert half != set(weighted(0.5, seed=1))
+    assert half != set(weighted(0.5, name="c"))
     assert half == {row for row in plan(weights=(1.0, 0.5)).order if row >= 10}
     assert half == {row for row in plan(weights=(3.0, 0.5)).order if row >= 10}
 
 
 def test_a_weight_that_takes_no_row_is_an_error():
     message = "weight = 0.01 of the 20 rows of b.jsonl is no row; write 0.05"
-    assert fails(mix.weighted, B, 0.01, "b.jsonl", 0) == message
+    assert fails(weighted, 0.01) == message
 
 
 def test_held_out_rows_are_not_trained_on_however_often_rows_repeat():
@@ -82,6 +90,7 @@ def test_a_holdout_takes_at_least_one_prompt_and_leaves_at_least_one():
 
 
 def test_a_holdout_that_takes_a_whole_source_is_an_error():
-    rows, groups = [np.array([0]), np.array([1])], [np.array([0]), np.array([1])]
-    with pytest.raises(DataError, match=r"^holdout took every row of [ab]; give it more rows or a smaller holdout$"):
-        mix.plan(rows, groups, [1, 1], ["a", "b"], holdout=0.5, seed=0)
+    parts = [part(np.array([0]), name="a"), part(np.array([1]))]
+    message = r"^holdout took every row of [ab]\.jsonl; give it more rows or a smaller holdout$"
+    with pytest.raises(DataError, match=message):
+        mix.plan(parts, holdout=0.5, seed=0)
