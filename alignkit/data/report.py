@@ -1,0 +1,191 @@
+"""What truncation and the chat template would do to the data, counted before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from datasets import Dataset
+
+from alignkit.data.errors import DataError
+from alignkit.data.layouts import Shape
+from alignkit.data.sequences import TokenSequence, Truncation, end_tokens, sequences, special_tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SHOWN = 20  # places named in an error
+QUANTILES = {"median": 0.5, "90 %": 0.9, "99 %": 0.99, "longest": 1.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspected:
+    """Counts of examples, and lengths in tokens before truncation, of one source or of all."""
+
+    source: str
+    examples: int
+    kept: int  # trained on, whole or truncated
+    truncated: int  # longer than max_length; of a pair at least one answer
+    dropped: int  # nothing to train on is left within max_length
+    lost_end: int  # kept, but without the token that ends an answer: the model learns to go on
+    changed_prompt: int  # the prompt's tokens are no prefix of the whole: training and generation see different ones
+    marked: int  # a message holds special tokens, as if a template had been applied already
+    tokens: int  # in all sequences, after truncation
+    trained: int  # of those, the ones that the loss is over
+    lengths: Mapping[str, int] = field(default_factory=dict)  # quantiles over sequences: median, 90 %, 99 %, longest
+    places: tuple[str, ...] = ()  # of the first dropped examples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """By source, and over all of them."""
+
+    sources: tuple[Inspected, ...]
+    total: Inspected
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What is the same for every example."""
+
+    shape: Shape
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int | None
+    truncation: Truncation
+    assistant_only: bool
+    ends: frozenset[int]
+    special: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What is found in one example; the names are those of Inspected."""
+
+    source: str
+    place: str
+    lengths: tuple[int, ...]
+    truncated: bool
+    dropped: bool
+    lost_end: bool
+    changed_prompt: bool
+    marked: bool
+    tokens: int
+    trained: int
+
+
+def inspect(
+    dataset: Dataset,
+    shape: Shape,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int | None,
+    *,
+    truncation: Truncation = "keep_start",
+    assistant_only: bool = False,
+) -> Report:
+    """Tokenize every example and count what training would do to it. Give a part of the dataset for an estimate.
+
+    The tokenizer's chat template is taken as it is. Rows of shape `prompts` are not trained on, dropped or ended.
+    """
+    limits = Limits(
+        shape=shape,
+        tokenizer=tokenizer,
+        max_length=max_length,
+        truncation=truncation,
+        assistant_only=assistant_only,
+        ends=end_tokens(tokenizer),
+        special=tuple(special_tokens(tokenizer)),
+    )
+    findings = [found_in(row, number, limits) for number, row in enumerate(dataset, start=1)]
+    names = dict.fromkeys(finding.source for finding in findings)
+    by_source = [summed(name, [finding for finding in findings if finding.source == name]) for name in names]
+    return Report(sources=tuple(by_source), total=summed("all", findings))
+
+
+def found_in(row: Mapping[str, Any], number: int, limits: Limits) -> Finding:
+    whole = sequences(row, limits.tokenizer, assistant_only=limits.assistant_only)
+    left = [sequence.cut(limits.max_length, limits.truncation) for sequence in whole]
+    trains = limits.shape != "prompts"
+    dropped = trains and not all(any(sequence.trained) for sequence in left)
+    window = (limits.ends, limits.max_length, limits.truncation)
+    return Finding(
+        source=row.get("source", "data"),
+        place=row.get("place", f"row {number}"),
+        lengths=tuple(len(sequence.ids) for sequence in whole),
+        truncated=[len(sequence.ids) for sequence in left] != [len(sequence.ids) for sequence in whole],
+        dropped=dropped,
+        lost_end=trains and not dropped and not all(sequence.ends_within(*window) for sequence in whole),
+        changed_prompt=any(sequence.left_out for sequence in whole),
+        marked=holds_any(row, limits.special),
+        tokens=0 if dropped else sum(len(sequence.ids) for sequence in left),
+        trained=0 if dropped else sum(sum(sequence.trained) for sequence in left),
+    )
+
+
+def holds_any(row: Mapping[str, Any], special: Sequence[str]) -> bool:
+    """Whether the text of a message holds special tokens. Plain text may: its author writes the template."""
+    parts = [part for part in row.values() if isinstance(part, list)]
+    return any(token in message["content"] for part in parts for message in part for token in special)
+
+
+def summed(source: str, findings: Sequence[Finding]) -> Inspected:
+    dropped = [finding for finding in findings if finding.dropped]
+    lengths = np.array([length for finding in findings for length in finding.lengths])
+    return Inspected(
+        source=source,
+        examples=len(findings),
+        kept=len(findings) - len(dropped),
+        truncated=sum(finding.truncated and not finding.dropped for finding in findings),
+        dropped=len(dropped),
+        lost_end=sum(finding.lost_end for finding in findings),
+        changed_prompt=sum(finding.changed_prompt for finding in findings),
+        marked=sum(finding.marked for finding in findings),
+        tokens=sum(finding.tokens for finding in findings),
+        trained=sum(finding.trained for finding in findings),
+        lengths={name: int(np.quantile(lengths, q, method="higher")) for name, q in QUANTILES.items()},
+        places=tuple(dict.fromkeys(finding.place for finding in dropped))[:SHOWN],
+    )
+
+
+def refuse_dropped(report: Report, max_length: int | None) -> None:
+    """Raises DataError if examples have nothing to train on: TRL drops them without a word."""
+    total = report.total
+    if total.dropped:
+        examples = "1 example has" if total.dropped == 1 else f"{total.dropped} examples have"
+        raise DataError(
+            f"{examples} no token to train on within max_length = {max_length}:\n  "
+            + "\n  ".join(total.places)
+            + "\nRaise train.max_length, shorten the prompts, or write on_bad_rows: drop to go on without them."
+        )
+
+
+def render_example(
+    row: Mapping[str, Any],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int | None = None,
+    *,
+    truncation: Truncation = "keep_start",
+    assistant_only: bool = False,
+) -> dict[str, list[tuple[str, bool]]]:
+    """(text, trained) pairs of every sequence of a row, by the field that it ends with.
+
+    Joined, the texts are the sequence as the tokenizer decodes it; a character of several tokens comes as one.
+    """
+    found = sequences(row, tokenizer, assistant_only=assistant_only)
+    return {sequence.name: pieces(sequence.cut(max_length, truncation), tokenizer) for sequence in found}
+
+
+def pieces(sequence: TokenSequence, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, bool]]:
+    """Decodes each token after the one before it, since some tokenizers drop the space of a token that comes first."""
+    ids = list(sequence.ids)
+    texts: list[tuple[str, bool]] = []
+    context, shown = 0, 0
+    for end in range(1, len(ids) + 1):
+        text = str(tokenizer.decode(ids[context:end], clean_up_tokenization_spaces=False))
+        if text.endswith("\N{REPLACEMENT CHARACTER}") and end < len(ids):
+            continue  # the character goes on in the next token
+        before = str(tokenizer.decode(ids[context:shown], clean_up_tokenization_spaces=False))
+        texts.append((text.removeprefix(before), sequence.trained[shown]))
+        context, shown = shown, end
+    return texts

@@ -1,0 +1,127 @@
+"""What a row becomes when it is tokenized: the tokens a model sees, and those that it is trained on.
+
+The rules are TRL's, so that what is reported is what is trained: the template is applied once to the prompt with its
+answer, plain text ends with the end token, and the answer begins where the tokens of prompt and whole part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Truncation = Literal["keep_start", "keep_end"]
+ANSWERS = ("chosen", "rejected", "completion")
+TAIL = 4  # tokens among which the end of the last answer is looked for
+PROBE = "alignkit"  # an answer that no template holds
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenSequence:
+    """One sequence of a row; a pair has two."""
+
+    name: str  # the field that it ends with: chosen, rejected, completion, messages, text or prompt
+    ids: Sequence[int]
+    trained: Sequence[bool]  # by token
+    left_out: int = 0  # tokens at the prompt's end that the prompt with its answer does not have
+
+    def ends_within(self, ends: frozenset[int], max_length: int | None, truncation: Truncation) -> bool:
+        """Whether truncation leaves an end token behind the last answer; some templates put a line feed after it."""
+        first = max(0, len(self.ids) - TAIL)
+        places = [i for i in range(first, len(self.ids)) if self.ids[i] in ends and self.trained[i]]
+        return bool(places) and (truncation == "keep_end" or max_length is None or places[-1] < max_length)
+
+    def cut(self, max_length: int | None, truncation: Truncation) -> TokenSequence:
+        """What truncation leaves."""
+        if max_length is None:
+            return self
+        kept = slice(max_length) if truncation == "keep_start" else slice(-max_length, None)
+        return replace(self, ids=self.ids[kept], trained=self.trained[kept])
+
+
+def sequences(
+    row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, *, assistant_only: bool = False
+) -> list[TokenSequence]:
+    """The sequences of a row in one of the four shapes. `assistant_only` trains on the assistant's turns of messages
+    alone, which needs a template that marks them."""
+    answers = [name for name in ANSWERS if name in row]
+    if answers:
+        return answered(row, answers, tokenizer, assistant_only)
+    if "prompt" in row:
+        ids, _ = tokenized(row["prompt"], tokenizer, asks=True)
+        return [TokenSequence(name="prompt", ids=ids, trained=[False] * len(ids))]
+    name = "messages" if "messages" in row else "text"
+    whole = row[name] if name == "messages" else ended(row[name], tokenizer)
+    ids, spoken = tokenized(whole, tokenizer, assistant_only=assistant_only)
+    return [TokenSequence(name=name, ids=ids, trained=spoken)]
+
+
+def answered(
+    row: Mapping[str, Any], answers: Sequence[str], tokenizer: PreTrainedTokenizerBase, assistant_only: bool
+) -> list[TokenSequence]:
+    """Prompt and answer. The two of a pair share the shorter of their common prefixes with the prompt."""
+    prompt, _ = tokenized(row["prompt"], tokenizer, asks=True)
+    wholes = [
+        tokenized(row["prompt"] + ended(row[name], tokenizer), tokenizer, assistant_only=assistant_only)
+        for name in answers
+    ]
+    start = min(shared_length(prompt, ids) for ids, _ in wholes)
+    return [
+        TokenSequence(
+            name=name,
+            ids=ids,
+            trained=[False] * start + list(spoken[start:]),
+            left_out=len(prompt) - start,
+        )
+        for name, (ids, spoken) in zip(answers, wholes, strict=True)
+    ]
+
+
+def tokenized(
+    part: str | list, tokenizer: PreTrainedTokenizerBase, *, asks: bool = False, assistant_only: bool = False
+) -> tuple[list[int], list[bool]]:
+    """Tokens, and which of them the assistant speaks where that is asked; `asks` adds the start of an answer."""
+    if isinstance(part, str):
+        result: Any = tokenizer(part)
+        return result["input_ids"], [True] * len(result["input_ids"])
+    result = tokenizer.apply_chat_template(
+        part, tokenize=True, return_dict=True, add_generation_prompt=asks, return_assistant_tokens_mask=assistant_only
+    )
+    ids = result["input_ids"]
+    return ids, [bool(bit) for bit in result["assistant_masks"]] if assistant_only else [True] * len(ids)
+
+
+def ended(answer: str | list, tokenizer: PreTrainedTokenizerBase) -> str | list:
+    """Plain text with the end token; messages get theirs from the template."""
+    if isinstance(answer, str) and tokenizer.eos_token and not answer.endswith(tokenizer.eos_token):
+        return answer + tokenizer.eos_token
+    return answer
+
+
+def shared_length(one: Sequence[int], other: Sequence[int]) -> int:
+    length = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        length += 1
+    return length
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """Special tokens by their text: what a template writes and a text should not hold."""
+    added = tokenizer.added_tokens_decoder.items()
+    return {token.content: id for id, token in added if token.special and token.content.strip()}
+
+
+def end_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Tokens at which an answer ends: the end of text, and the special token that the template puts after a turn."""
+    ends = [tokenizer.eos_token_id]
+    if tokenizer.chat_template:
+        turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": PROBE}]
+        after = str(tokenizer.apply_chat_template(turns, tokenize=False)).rpartition(PROBE)[2]
+        special = special_tokens(tokenizer).values()
+        ends += [id for id in tokenizer(after, add_special_tokens=False)["input_ids"] if id in special][:1]
+    return frozenset(id for id in ends if id is not None)
