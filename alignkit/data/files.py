@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -125,7 +124,7 @@ def listed(document: Any, label: str, split: str) -> list[Any]:
 
 
 def read_csv(path: Path, label: str, split: str) -> Rows:
-    csv.field_size_limit(sys.maxsize)  # the module's default refuses answers over 128 KiB
+    csv.field_size_limit(2**31 - 1)  # the default refuses answers over 128 KiB; a C long on Windows holds no more
     damaged: dict[int, BadRow] = {}
     lines = csv.reader(replaced(path, label, damaged), strict=True)
     try:
