@@ -109,7 +109,8 @@ def _dotted(base: type, name: str) -> type:
     except (ImportError, AttributeError, ValueError, TypeError) as error:  # TypeError: a relative name, ".a.b"
         raise ValueError(f"cannot import {_kind(base)} {name!r}: {error}") from None
     if not (inspect.isclass(found) and issubclass(found, base)):
-        raise ValueError(f"{name} is not a subclass of {base.__module__}.{base.__name__}")
+        package = base.__module__.split("._")[0]  # where the class is exported
+        raise ValueError(f"{name} is not a subclass of {package}.{base.__name__}")
     return found
 
 

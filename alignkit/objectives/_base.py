@@ -64,8 +64,8 @@ class Objective(ABC):
 
     def _mean(self, name: str, batch: Batch) -> Tensor:
         """Mean of a statistic, without gradient: from `batch.statistics` or, where absent, from this batch."""
-        given = batch.statistics or {}
-        total, count = given[name] if name in given else self.statistics(batch)[name]
+        given = self.statistics(batch) if batch.statistics is None else batch.statistics
+        total, count = given[name]
         return (total / count.clamp(min=1)).detach()
 
 

@@ -1,5 +1,7 @@
 """Pure pieces that several objectives share."""
 
+from typing import get_args
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -37,6 +39,13 @@ def token_loss(terms: Tensor, batch: TokenLogps) -> Loss:
 def trained_logps(batch: TokenLogps) -> Tensor:
     """Log-probabilities of trained tokens, 0 elsewhere, (B, T): padding reaches neither the value nor the gradient."""
     return torch.where(batch.mask.bool(), batch.logps, 0)
+
+
+def one_of(choices: object, **values: str) -> None:
+    """Refuse values outside a Literal: `make` checks them, a direct construction would take anything."""
+    for name, value in values.items():
+        if value not in get_args(choices):
+            raise ValueError(f"{name} = {value!r} must be one of {', '.join(get_args(choices))}")
 
 
 def positive(**numbers: float) -> None:

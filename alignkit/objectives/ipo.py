@@ -5,7 +5,9 @@ from typing import Literal
 
 from alignkit.objectives._base import Loss, PairObjective
 from alignkit.objectives._batches import PairLogps
-from alignkit.objectives._ops import pair_loss, positive
+from alignkit.objectives._ops import one_of, pair_loss, positive
+
+Normalize = Literal["sum", "token"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +22,11 @@ class IPO(PairObjective):
     """
 
     tau: float = 0.1  # regularisation; the target margin is 1 / (2 tau) nats per sequence or per token, > 0
-    normalize: Literal["sum", "token"] = "sum"  # log-ratio of a sequence, or its mean per token
+    normalize: Normalize = "sum"  # log-ratio of a sequence, or its mean per token
 
     def __post_init__(self) -> None:
         positive(tau=self.tau)
+        one_of(Normalize, normalize=self.normalize)
 
     def __call__(self, batch: PairLogps) -> Loss:
         chosen, rejected = batch.log_ratios()

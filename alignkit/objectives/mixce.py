@@ -15,7 +15,7 @@ class MixCE(TokenObjective):
     so an optimum is a zero of the gradient, not a minimum of the value.
     Optimum for data distribution p, per context: pi_i = eta p_i / (lambda - (1 - eta) p_i), with lambda such that pi
     sums to 1. eta = 1 is NLL and gives p; smaller eta sharpens towards the mode; eta = 0 is `dft` in TRL.
-    Source: Zhang et al. 2023, arXiv:2305.16958, section 3 and the approximation in its appendix.
+    Source: Zhang et al. 2023, arXiv:2305.16958, section 3.
     Differs from the authors' code: the mask is the caller's (theirs trains every token of a text).
     """
 

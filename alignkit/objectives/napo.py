@@ -11,7 +11,9 @@ from torch import Tensor
 
 from alignkit.objectives._base import Loss, PairObjective
 from alignkit.objectives._batches import PairLogps
-from alignkit.objectives._ops import pair_loss, positive
+from alignkit.objectives._ops import one_of, pair_loss, positive
+
+Margin = Literal["sum", "token"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +29,22 @@ class NaPO(PairObjective):
 
     beta: float = 0.1  # reward per nat of log-ratio, > 0
     q: float | Literal["dynamic"] = "dynamic"  # robustness, in (0, 1], or set by the batch's mean margin
-    alpha: float = 0.5  # dynamic q only: how fast a growing margin lowers q; official 0.5 (token) and 0.01 (sum)
-    margin: Literal["sum", "token"] = "token"  # dynamic q only: the margin whose mean is M
+    alpha: float | None = None  # dynamic q only: how fast a growing margin lowers q; unset 0.5, official 0.01 for sums
+    margin: Margin | None = None  # dynamic q only: the margin whose mean is M; unset "token"
 
     def __post_init__(self) -> None:
         positive(beta=self.beta)
-        if self.q != "dynamic" and not 0 < self.q <= 1:
+        if self.q == "dynamic":
+            # filled in here, so that a saved recipe says what was used
+            object.__setattr__(self, "alpha", 0.5 if self.alpha is None else self.alpha)
+            object.__setattr__(self, "margin", self.margin or "token")
+            one_of(Margin, margin=self.margin)
+            if not math.isfinite(self.alpha):
+                raise ValueError(f"alpha = {self.alpha} must be a finite number")
+        elif not 0 < self.q <= 1:
             raise ValueError(f"q = {self.q} must lie in (0, 1] or be 'dynamic'; for q = 0 write dpo")
-        if not math.isfinite(self.alpha):
-            raise ValueError(f"alpha = {self.alpha} must be a finite number")
+        elif self.alpha is not None or self.margin is not None:
+            raise ValueError(f"alpha and margin set a dynamic q; with q = {self.q} remove them")
 
     def statistics(self, batch: PairLogps) -> Mapping[str, tuple[Tensor, Tensor]]:
         if self.q != "dynamic":

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from alignkit.objectives._base import Loss, PairObjective
 from alignkit.objectives._batches import PairLogps
-from alignkit.objectives._ops import pair_loss, positive, soft_logistic
+from alignkit.objectives._ops import one_of, pair_loss, positive, soft_logistic
+
+Form = Literal["conservative", "unbiased"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +30,11 @@ class RobustDPO(PairObjective):
 
     beta: float = 0.1  # reward per nat of log-ratio, > 0
     flip_rate: float | str = 0.1  # probability of a flipped label, in [0, 0.5), or the data column that holds it
-    form: Literal["conservative", "unbiased"] = "conservative"  # cDPO or rDPO
+    form: Form = "conservative"  # cDPO or rDPO
 
     def __post_init__(self) -> None:
         positive(beta=self.beta)
+        one_of(Form, form=self.form)
         # "0.1" in quotes would otherwise be taken for the name of a column
         named = isinstance(self.flip_rate, str) and (self.flip_rate[:1].isalpha() or self.flip_rate[:1] == "_")
         if not named and (isinstance(self.flip_rate, str) or not 0 <= self.flip_rate < 0.5):

@@ -122,3 +122,7 @@ def test_refusals():
     )
     alone = PairLogps(chosen=torch.zeros(2), rejected=torch.zeros(2))
     assert_refuses("this objective compares with a reference: give ref_chosen and ref_rejected", IPO(), alone)
+
+
+def test_a_direct_construction_checks_its_choices_too():
+    assert_refuses("normalize = 'mean' must be one of sum, token", IPO, normalize="mean")

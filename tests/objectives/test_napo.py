@@ -128,3 +128,9 @@ def test_refusals():
     assert_refuses(
         "averaging over tokens needs chosen_length and rejected_length", NaPO(margin="token"), pairs_with_margins(1.0)
     )
+
+
+def test_what_only_a_dynamic_q_reads_is_refused_with_a_fixed_one():
+    assert_refuses("alpha and margin set a dynamic q; with q = 0.5 remove them", make, "napo", q=0.5, alpha=0.1)
+    assert_refuses("alpha and margin set a dynamic q; with q = 0.5 remove them", make, "napo", q=0.5, margin="sum")
+    assert (NaPO().alpha, NaPO().margin) == (0.5, "token")
