@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from alignkit.data.load import Data, load_data
@@ -13,6 +12,7 @@ from alignkit.models.precision import trainer_precision
 from alignkit.objectives import Objective, PairObjective, TokenObjective
 from alignkit.recipe.provenance import save_provenance
 from alignkit.recipe.schema import Recipe, family_of
+from alignkit.recipe.world import check_sharding, running_processes
 from alignkit.trainers import ObjectiveTrainer, PairTrainer, TokenTrainer
 
 # What follows from the batch shape of an objective: its trainer, and the shape of the rows it learns from.
@@ -41,6 +41,7 @@ def build(recipe: Recipe) -> ObjectiveTrainer:
         processing_class=load_recipe_tokenizer(recipe, data),
         peft_config=peft_config(recipe.model.adapter) if recipe.model.adapter else None,
     )
+    check_sharding(run.accelerator.distributed_type)
     run.add_callback(SaveProvenance(recipe, data))
     return run
 
@@ -53,9 +54,7 @@ def training_arguments(recipe: Recipe, processes: int | None = None) -> Training
     options: dict[str, Any] = {"output_dir": default_output(recipe), **recipe.train}
     options |= {**trainer_precision(recipe.model), "report_to": list(recipe.report) or "none"}
     args = recipe.config_class(**options)
-    steps = recipe.settings.accumulation_steps(
-        args.per_device_train_batch_size, processes or PartialState().num_processes
-    )
+    steps = recipe.settings.accumulation_steps(args.per_device_train_batch_size, processes or running_processes())
     if steps is not None:
         args.gradient_accumulation_steps = steps
     return args
