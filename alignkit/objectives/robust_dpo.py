@@ -16,11 +16,10 @@ Form = Literal["conservative", "unbiased"]
 
 @dataclass(frozen=True, kw_only=True)
 class RobustDPO(PairObjective):
-    """With e the probability that a label is flipped and h as in DPO:
-
-    conservative (cDPO)   -(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h)
+    """conservative (cDPO)   -(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h)
     unbiased (rDPO)       [-(1 - e) log sigmoid(beta h) + e log sigmoid(-beta h)] / (1 - 2 e)
 
+    e is the probability that a label is flipped, h as in DPO.
     Optimum: unbiased, that of DPO on clean labels, pi proportional to ref * exp(r / beta); a single label's loss is
     then unbounded below, so stop early. Conservative, beta h = logit((1 - e) P + e (1 - P)) for win rate P: the margin
     of one-sided pairs stays finite at logit(1 - e). e = 0 is DPO in both.
