@@ -1,0 +1,51 @@
+"""Every recipe loads, and every tiny one trains, through the command line and from a folder of no importance."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from alignkit.models.sources import resolve
+from alignkit.recipe import load, shipped_recipes
+from tests.recipes.runs import FILES, recipe_name, train, weights
+from tests.test_stems import TRAINABLE
+
+TINY = [path for path in FILES if path.stem == "tiny"]
+
+
+def test_recipes_are_found():
+    assert len(FILES) >= 19
+    assert {path.parent.name for path in TINY} == {*TRAINABLE}
+    assert [recipe_name(path) for path in FILES] == shipped_recipes()
+
+
+@pytest.mark.parametrize("path", FILES, ids=recipe_name)
+def test_a_recipe_loads(path):
+    recipe = load(path)
+    assert recipe.path == path
+    assert recipe.data.train
+    assert recipe.train["output_dir"].startswith("runs/")
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("# "), "a recipe starts by saying what it is and where its numbers come from"
+
+
+@pytest.mark.parametrize("path", TINY, ids=recipe_name)
+def test_a_tiny_recipe_trains(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = train(recipe_name(path), Path("out"))
+    assert len(run.losses) == 2
+    assert all(math.isfinite(loss) for loss in run.losses)
+    assert any("eval_loss" in entry for entry in run.history)
+    AutoModelForCausalLM.from_pretrained(run.folder)
+    before, after = weights(Path(resolve("tiny:llama"))), run.weights
+    assert before.keys() == after.keys()
+    assert all(tensor.isfinite().all() for tensor in after.values())
+    assert not torch.equal(before["model.embed_tokens.weight"], after["model.embed_tokens.weight"])
+    for folder in (run.folder, run.folder / "checkpoint-2"):
+        assert (folder / "recipe.yaml").is_file()
+        assert (folder / "provenance.json").is_file()
+    assert run.provenance["world_size"] == 1
+    assert len(run.provenance["datasets"]) == 2
+    assert "model: out" in run.output
