@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset
+from numpy.typing import NDArray
 
-from alignkit.data.errors import DataError
 from alignkit.data.layouts import Shape
-from alignkit.data.sequences import TokenSequence, Truncation, end_tokens, sequences, special_tokens
+from alignkit.data.sequences import Treatment, end_tokens, sequences, special_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SHOWN = 20  # places named in an error
 QUANTILES = {"median": 0.5, "90 %": 0.9, "99 %": 0.99, "longest": 1.0}
+BARS = 40  # of a histogram, at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Histogram:
+    """How many sequences have 1 to `width` tokens, `width` + 1 to 2 * `width`, and so on."""
+
+    width: int
+    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +43,7 @@ class Inspected:
     tokens: int  # in all sequences, after truncation
     trained: int  # of those, the ones that the loss is over
     lengths: Mapping[str, int] = field(default_factory=dict)  # quantiles over sequences: median, 90 %, 99 %, longest
+    histogram: Histogram | None = None  # of the same lengths
     places: tuple[str, ...] = ()  # of the first dropped examples
 
 
@@ -52,9 +61,7 @@ class Limits:
 
     shape: Shape
     tokenizer: PreTrainedTokenizerBase
-    max_length: int | None
-    truncation: Truncation
-    assistant_only: bool
+    treatment: Treatment
     ends: frozenset[int]
     special: tuple[str, ...]
 
@@ -76,13 +83,7 @@ class Finding:
 
 
 def inspect(
-    dataset: Dataset,
-    shape: Shape,
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int | None,
-    *,
-    truncation: Truncation = "keep_start",
-    assistant_only: bool = False,
+    dataset: Iterable[Mapping[str, Any]], shape: Shape, tokenizer: PreTrainedTokenizerBase, treatment: Treatment
 ) -> Report:
     """Tokenize every example and count what training would do to it. Give a part of the dataset for an estimate.
 
@@ -91,9 +92,7 @@ def inspect(
     limits = Limits(
         shape=shape,
         tokenizer=tokenizer,
-        max_length=max_length,
-        truncation=truncation,
-        assistant_only=assistant_only,
+        treatment=treatment,
         ends=end_tokens(tokenizer),
         special=tuple(special_tokens(tokenizer)),
     )
@@ -104,18 +103,18 @@ def inspect(
 
 
 def found_in(row: Mapping[str, Any], number: int, limits: Limits) -> Finding:
-    whole = sequences(row, limits.tokenizer, assistant_only=limits.assistant_only)
-    left = [sequence.cut(limits.max_length, limits.truncation) for sequence in whole]
+    whole = sequences(row, limits.tokenizer, limits.treatment)
+    left = [sequence.cut(limits.treatment) for sequence in whole]
     trains = limits.shape != "prompts"
     dropped = trains and not all(any(sequence.trained) for sequence in left)
-    window = (limits.ends, limits.max_length, limits.truncation)
+    ended = all(sequence.ends_within(limits.ends, limits.treatment) for sequence in whole)
     return Finding(
         source=row.get("source", "data"),
         place=row.get("place", f"row {number}"),
         lengths=tuple(len(sequence.ids) for sequence in whole),
         truncated=[len(sequence.ids) for sequence in left] != [len(sequence.ids) for sequence in whole],
         dropped=dropped,
-        lost_end=trains and not dropped and not all(sequence.ends_within(*window) for sequence in whole),
+        lost_end=trains and not dropped and not ended,
         changed_prompt=any(sequence.left_out for sequence in whole),
         marked=holds_any(row, limits.special),
         tokens=0 if dropped else sum(len(sequence.ids) for sequence in left),
@@ -144,48 +143,11 @@ def summed(source: str, findings: Sequence[Finding]) -> Inspected:
         tokens=sum(finding.tokens for finding in findings),
         trained=sum(finding.trained for finding in findings),
         lengths={name: int(np.quantile(lengths, q, method="higher")) for name, q in QUANTILES.items()},
+        histogram=histogram(lengths),
         places=tuple(dict.fromkeys(finding.place for finding in dropped))[:SHOWN],
     )
 
 
-def refuse_dropped(report: Report, max_length: int | None) -> None:
-    """Raises DataError if examples have nothing to train on: TRL drops them without a word."""
-    total = report.total
-    if total.dropped:
-        examples = "1 example has" if total.dropped == 1 else f"{total.dropped} examples have"
-        raise DataError(
-            f"{examples} no token to train on within max_length = {max_length}:\n  "
-            + "\n  ".join(total.places)
-            + "\nRaise train.max_length, shorten the prompts, or write on_bad_rows: drop to go on without them."
-        )
-
-
-def render_example(
-    row: Mapping[str, Any],
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int | None = None,
-    *,
-    truncation: Truncation = "keep_start",
-    assistant_only: bool = False,
-) -> dict[str, list[tuple[str, bool]]]:
-    """(text, trained) pairs of every sequence of a row, by the field that it ends with.
-
-    Joined, the texts are the sequence as the tokenizer decodes it; a character of several tokens comes as one.
-    """
-    found = sequences(row, tokenizer, assistant_only=assistant_only)
-    return {sequence.name: pieces(sequence.cut(max_length, truncation), tokenizer) for sequence in found}
-
-
-def pieces(sequence: TokenSequence, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, bool]]:
-    """Decodes each token after the one before it, since some tokenizers drop the space of a token that comes first."""
-    ids = list(sequence.ids)
-    texts: list[tuple[str, bool]] = []
-    context, shown = 0, 0
-    for end in range(1, len(ids) + 1):
-        text = str(tokenizer.decode(ids[context:end], clean_up_tokenization_spaces=False))
-        if text.endswith("\N{REPLACEMENT CHARACTER}") and end < len(ids):
-            continue  # the character goes on in the next token
-        before = str(tokenizer.decode(ids[context:shown], clean_up_tokenization_spaces=False))
-        texts.append((text.removeprefix(before), sequence.trained[shown]))
-        context, shown = shown, end
-    return texts
+def histogram(lengths: NDArray[np.int64]) -> Histogram:
+    width = max(1, -(-int(lengths.max()) // BARS))
+    return Histogram(width=width, counts=tuple(np.bincount((np.maximum(lengths, 1) - 1) // width).tolist()))

@@ -20,6 +20,19 @@ PROBE = "alignkit"  # an answer that no template holds
 
 
 @dataclass(frozen=True, kw_only=True)
+class Treatment:
+    """How a trainer cuts and masks its sequences."""
+
+    max_length: int | None = None  # tokens; None: nothing is cut
+    truncation: Truncation = "keep_start"
+    assistant_only: bool = False  # of messages only the assistant's turns, which needs a template that marks them
+    completion_only: bool = True  # the answer without its prompt
+
+
+UNCUT = Treatment()
+
+
+@dataclass(frozen=True, kw_only=True)
 class TokenSequence:
     """One sequence of a row; a pair has two."""
 
@@ -28,44 +41,45 @@ class TokenSequence:
     trained: Sequence[bool]  # by token
     left_out: int = 0  # tokens at the prompt's end that the prompt with its answer does not have
 
-    def ends_within(self, ends: frozenset[int], max_length: int | None, truncation: Truncation) -> bool:
+    def ends_within(self, ends: frozenset[int], treatment: Treatment) -> bool:
         """Whether truncation leaves an end token behind the last answer; some templates put a line feed after it."""
         first = max(0, len(self.ids) - TAIL)
         places = [i for i in range(first, len(self.ids)) if self.ids[i] in ends and self.trained[i]]
-        return bool(places) and (truncation == "keep_end" or max_length is None or places[-1] < max_length)
+        limit = None if treatment.truncation == "keep_end" else treatment.max_length
+        return bool(places) and (limit is None or places[-1] < limit)
 
-    def cut(self, max_length: int | None, truncation: Truncation) -> TokenSequence:
+    def cut(self, treatment: Treatment) -> TokenSequence:
         """What truncation leaves."""
-        if max_length is None:
+        limit = treatment.max_length
+        if limit is None:
             return self
-        kept = slice(max_length) if truncation == "keep_start" else slice(-max_length, None)
+        kept = slice(limit) if treatment.truncation == "keep_start" else slice(-limit, None)
         return replace(self, ids=self.ids[kept], trained=self.trained[kept])
 
 
 def sequences(
-    row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, *, assistant_only: bool = False
+    row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, treatment: Treatment = UNCUT
 ) -> list[TokenSequence]:
-    """The sequences of a row in one of the four shapes. `assistant_only` trains on the assistant's turns of messages
-    alone, which needs a template that marks them."""
+    """The sequences of a row in one of the four shapes, masked and not yet cut."""
     answers = [name for name in ANSWERS if name in row]
     if answers:
-        return answered(row, answers, tokenizer, assistant_only)
+        return answered(row, answers, tokenizer, treatment)
     if "prompt" in row:
         ids, _ = tokenized(row["prompt"], tokenizer, asks=True)
         return [TokenSequence(name="prompt", ids=ids, trained=[False] * len(ids))]
     name = "messages" if "messages" in row else "text"
     whole = row[name] if name == "messages" else ended(row[name], tokenizer)
-    ids, spoken = tokenized(whole, tokenizer, assistant_only=assistant_only)
+    ids, spoken = tokenized(whole, tokenizer, assistant_only=treatment.assistant_only)
     return [TokenSequence(name=name, ids=ids, trained=spoken)]
 
 
 def answered(
-    row: Mapping[str, Any], answers: Sequence[str], tokenizer: PreTrainedTokenizerBase, assistant_only: bool
+    row: Mapping[str, Any], answers: Sequence[str], tokenizer: PreTrainedTokenizerBase, treatment: Treatment
 ) -> list[TokenSequence]:
     """Prompt and answer. The two of a pair share the shorter of their common prefixes with the prompt."""
     prompt, _ = tokenized(row["prompt"], tokenizer, asks=True)
     wholes = [
-        tokenized(row["prompt"] + ended(row[name], tokenizer), tokenizer, assistant_only=assistant_only)
+        tokenized(row["prompt"] + ended(row[name], tokenizer), tokenizer, assistant_only=treatment.assistant_only)
         for name in answers
     ]
     start = min(shared_length(prompt, ids) for ids, _ in wholes)
@@ -73,7 +87,7 @@ def answered(
         TokenSequence(
             name=name,
             ids=ids,
-            trained=[False] * start + list(spoken[start:]),
+            trained=[False] * start + list(spoken[start:]) if treatment.completion_only else spoken,
             left_out=len(prompt) - start,
         )
         for name, (ids, spoken) in zip(answers, wholes, strict=True)

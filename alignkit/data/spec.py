@@ -49,6 +49,20 @@ class Source:
             raise ValueError(f"limit = {self.limit} must be at least 1; remove it to read every row")
 
 
+def as_share(name: str, value: float | str | None) -> float | None:
+    """The number that `1%` or `0.01` stands for."""
+    if value is None:
+        return None
+    text = str(value).strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise ValueError(f"{name} = {value!r} is no share of the examples; write 1% or 0.01") from None
+    if not 0 <= share < 1:
+        raise ValueError(f"{name} = {value} must be from 0 up to, not including, 1; write 1% or 0.01 for one percent")
+    return share
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataSpec:
     """What a run trains and evaluates on. The same spec gives the same rows in the same order in every process."""
@@ -62,6 +76,8 @@ class DataSpec:
     on_bad_rows: Literal["error", "drop"] = "error"  # stop at rows that cannot be used, or drop and count them
     streaming: bool = False  # read while training, for data that do not fit the disk; weights become probabilities
     label_noise: float = 0.0  # for studies: fraction of training preferences turned round
+    max_truncated: float | str | None = None  # stop if more examples are longer than train.max_length: 1% or 0.01
+    max_lost_end: float | str | None = None  # stop if more lack the token that ends an answer: 1% or 0.01
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", tuple(self.train))
@@ -76,6 +92,8 @@ class DataSpec:
             raise ValueError(f"on_bad_rows = {self.on_bad_rows!r} is not known; write error or drop")
         if not 0 <= self.label_noise <= 1:
             raise ValueError(f"label_noise = {self.label_noise} must be a fraction from 0 to 1; 0.25 turns a quarter")
+        for name in ("max_truncated", "max_lost_end"):
+            object.__setattr__(self, name, as_share(name, getattr(self, name)))
         self._refuse_contradictions()
 
     def _refuse_contradictions(self) -> None:

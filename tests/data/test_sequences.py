@@ -2,7 +2,7 @@ import pytest
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from alignkit.data.sequences import TokenSequence, end_tokens, sequences, special_tokens
+from alignkit.data.sequences import TokenSequence, Treatment, end_tokens, sequences, special_tokens
 from alignkit.models.sources import resolve
 from alignkit.models.tiny import byte_tokenizer
 
@@ -52,7 +52,7 @@ def test_rows_become_sequences_with_the_template_once(tokenizer, row, expected):
 
 def test_only_the_assistants_turns_are_trained_on_when_asked(tokenizer):
     row = {"messages": PROMPT + YES + PROMPT + NO}
-    [(_, _, trained)] = texts(sequences(row, tokenizer, assistant_only=True), tokenizer)
+    [(_, _, trained)] = texts(sequences(row, tokenizer, Treatment(assistant_only=True)), tokenizer)
     assert trained == "Yes<|im_end|>Not now<|im_end|>"
 
 
@@ -73,9 +73,10 @@ def test_a_pair_starts_at_the_same_token_for_both_answers(tokenizer):
 
 def test_truncation_cuts_at_either_end():
     whole = TokenSequence(name="text", ids=[1, 2, 3], trained=[False, True, True])
-    assert whole.cut(2, "keep_start") == TokenSequence(name="text", ids=[1, 2], trained=[False, True])
-    assert whole.cut(2, "keep_end") == TokenSequence(name="text", ids=[2, 3], trained=[True, True])
-    assert whole.cut(None, "keep_start") == whole.cut(9, "keep_end") == whole
+    start, end = Treatment(max_length=2), Treatment(max_length=2, truncation="keep_end")
+    assert whole.cut(start) == TokenSequence(name="text", ids=[1, 2], trained=[False, True])
+    assert whole.cut(end) == TokenSequence(name="text", ids=[2, 3], trained=[True, True])
+    assert whole.cut(Treatment()) == whole.cut(Treatment(max_length=9, truncation="keep_end")) == whole
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_truncation_cuts_at_either_end():
 )
 def test_an_answer_ends_if_its_end_token_is_trained_on_and_not_cut_off(ids, max_length, truncation, ends):
     whole = TokenSequence(name="text", ids=ids, trained=[False] + [True] * (len(ids) - 1))
-    assert whole.ends_within(frozenset({9}), max_length, truncation) is ends
+    assert whole.ends_within(frozenset({9}), Treatment(max_length=max_length, truncation=truncation)) is ends
 
 
 def test_end_tokens_are_the_end_of_text_and_that_of_a_turn(tokenizer):
@@ -144,6 +145,6 @@ def test_tokens_are_tokenized_as_sft_trainer_does(tokenizer, tmp_path, row, assi
     trainer = SFTTrainer(
         resolve("tiny:llama"), args=args, train_dataset=Dataset.from_list([row]), processing_class=tokenizer
     )
-    [theirs], [ours] = trainer.train_dataset, sequences(row, tokenizer, assistant_only=assistant_only)
+    [theirs], [ours] = trainer.train_dataset, sequences(row, tokenizer, Treatment(assistant_only=assistant_only))
     assert list(ours.ids) == theirs["input_ids"]
     assert [label != -100 for label in theirs["labels"]] == list(ours.trained)

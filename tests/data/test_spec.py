@@ -72,3 +72,20 @@ def test_a_source_out_of_range_says_what_to_write(fields, message):
 def test_a_data_section_out_of_range_says_what_to_write(fields, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         DataSpec(**{"train": [FILE], **fields})
+
+
+@pytest.mark.parametrize(("written", "share"), [("1%", 0.01), ("0.5 %", 0.005), (0.01, 0.01), ("0.01", 0.01), (0, 0)])
+def test_limits_are_written_as_percentages_or_fractions(written, share):
+    assert DataSpec(train=[FILE], max_truncated=written).max_truncated == pytest.approx(share)
+    assert DataSpec(train=[FILE], max_lost_end=written).max_lost_end == pytest.approx(share)
+
+
+@pytest.mark.parametrize("written", [1, "100%", 5, -0.1, "nan"])
+def test_limits_that_limit_nothing_are_refused(written):
+    with pytest.raises(ValueError, match=r"max_truncated = .* must be from 0 up to, not including, 1; write 1% or"):
+        DataSpec(train=[FILE], max_truncated=written)
+
+
+def test_limits_are_shares():
+    with pytest.raises(ValueError, match=r"max_lost_end = 'few' is no share of the examples; write 1% or 0.01"):
+        DataSpec(train=[FILE], max_lost_end="few")
