@@ -95,14 +95,12 @@ def advice(rule: Rule, part: SetReport, report: DataReport) -> str:
             "Most of them end so before they are cut: the chat template puts no end token after an answer. Write "
             f"model.chat_template: FILE.jinja with one that does, or allow more with data.{rule.key}."
         )
-    longest = total.lengths["longest"]
-    at_99 = total.lengths["99 %"]
-    some = (
-        f", or to {at_99:,} for 99 % of the sequences" if (report.treatment.max_length or 0) < at_99 < longest else ""
-    )
+    most, longest = total.lengths["99 %"], total.lengths["longest"]
+    some = (report.treatment.max_length or 0) < most < longest
     return (
-        f"Raise train.max_length to {longest:,} for all of them{some}; leave out or shorten the long examples; or allow "
-        f"more with data.{rule.key}."
+        f"Raise train.max_length to {longest:,} for all of them"
+        + (f", or to {most:,} for 99 % of the sequences" if some else "")
+        + f"; leave out or shorten the long examples; or allow more with data.{rule.key}."
     )
 
 

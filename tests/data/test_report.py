@@ -67,16 +67,14 @@ def test_rows_without_a_place_go_by_their_number(tokenizer):
 
 def test_a_template_that_ends_no_turn_is_found_out(tokenizer):
     tokenizer.chat_template = "{% for message in messages %}{{ message['role'] + message['content'] }}{% endfor %}"
-    assert inspect(Dataset.from_list([pair("x", "y", "a.jsonl:1")]), "pairs", tokenizer, UNCUT).total.lost_end == 1
+    assert inspect([pair("x", "y", "a.jsonl:1")], "pairs", tokenizer, UNCUT).total.lost_end == 1
 
 
 def test_prompts_that_are_no_prefix_are_counted(tokenizer):
     tokenizer.chat_template = tokenizer.chat_template.replace(
         "assistant\n' }}{% endif %}", "assistant\n<x>' }}{% endif %}"
     )
-    assert (
-        inspect(Dataset.from_list([pair("x", "y", "a.jsonl:1")]), "pairs", tokenizer, UNCUT).total.changed_prompt == 1
-    )
+    assert inspect([pair("x", "y", "a.jsonl:1")], "pairs", tokenizer, UNCUT).total.changed_prompt == 1
 
 
 def test_messages_that_hold_a_template_already_are_counted(tokenizer):
