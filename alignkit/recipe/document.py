@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from alignkit.recipe.problems import KeyPath, Problem, dotted
+from alignkit.recipe.problems import KeyPath, Problem, dotted, printable
 
 Part = Literal["key", "value"]  # which side of `key: value` a problem is about
 
@@ -82,7 +82,12 @@ class Report:
             self._more += 1
             return
         problem = Problem(
-            file=mark.origin, line=mark.line, where=where, what=what, instead=instead, excerpt=mark.excerpt()
+            file=mark.origin,
+            line=mark.line,
+            where=printable(where),
+            what=printable(what),
+            instead=printable(instead),
+            excerpt=mark.excerpt(),
         )
         if problem not in self._problems:
             self._problems.append(problem)

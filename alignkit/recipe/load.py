@@ -47,9 +47,9 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         what = "is empty" if document.data is None else "is not a mapping of sections"
         report.add((), what, "write objective, model, data and train")
         raise RecipeError(report.problems())
+    apply_overrides(overrides, report)
     if isinstance(document.data.get("objective"), str):
         document.data["objective"] = {"name": document.data["objective"]}  # `objective: dpo` is short for its name
-    apply_overrides(overrides, report)
     make_absolute(report, file.parent.absolute())
     recipe = _Sections(report).check(file)
     if recipe is None or report:
@@ -108,10 +108,9 @@ class _Sections:
             self.report.add(("objective", "name"), *split_advice(str(error) or type(error).__name__), part="value")
             return None
         if family_of(found) is None or not dataclasses.is_dataclass(found):
-            family = next((base.__name__ for base in found.__mro__[1:] if base.__module__.startswith("alignkit")), "")
-            kinds = " or a ".join(base.__name__ for base in FAMILIES)
-            what = f"objective.name = {name!r} is a {family}, which no trainer takes"
-            self.report.add(("objective", "name"), what, f"choose a {kinds}", "value")
+            kinds = ", ".join(base.__name__ for base in FAMILIES)
+            what = f"objective.name = {name!r} is of no family that a trainer takes"
+            self.report.add(("objective", "name"), what, f"choose one of {kinds}", "value")
             return None
         return found
 

@@ -46,6 +46,11 @@ def shown_key(key: str) -> str:
     return short if short and short.isprintable() else repr(short)
 
 
+def printable(text: str) -> str:
+    """Text without control characters, which a terminal might obey."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def split_advice(text: str) -> tuple[str, str]:
     """The two halves of an error text such as `alpha = 0 must be positive; 1 is plain DPO`."""
     what, _, instead = " ".join(text.split()).partition("; ")

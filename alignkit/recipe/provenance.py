@@ -18,7 +18,7 @@ from alignkit.recipe.schema import Recipe
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 REDACTED = "[redacted]"
 
-_SECRET_NAME = re.compile(r"(^|[_-])(token|(api|access|secret|private)_?key|password|passwd|secret)$", re.I)
+_SECRET_NAME = re.compile(r"(^|[_-])(token|(api|access|secret|private)[_-]?key|password|passwd|secret)$", re.I)
 _NO_SECRET = re.compile(r"(eos|bos|pad|unk|sep|cls|mask|image|stop|special)_token$", re.I)  # tokens of a vocabulary
 _SECRET_TEXT = re.compile(r"\b(hf_|sk-|ghp_|github_pat_)[A-Za-z0-9_-]{16,}")
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")

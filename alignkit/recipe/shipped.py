@@ -31,7 +31,7 @@ def resolve_recipe(path: str | Path) -> Path:
         RecipeError: neither; suggests the nearest name.
     """
     file = Path(path).expanduser() if str(path).startswith("~/") else Path(path)
-    if file.is_file():
+    if _is_file(file):
         return file
     name = str(path).removeprefix("recipes/")
     for suffix in _SUFFIXES:
@@ -42,8 +42,15 @@ def resolve_recipe(path: str | Path) -> Path:
     raise RecipeError([_unknown(file, str(path), name, names)])
 
 
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
 def _unknown(file: Path, path: str, name: str, names: list[str]) -> Problem:
-    if file.is_dir():
+    if len(path) < 1000 and file.is_dir():
         inside = sorted(entry.name for entry in file.iterdir() if entry.suffix in _SUFFIXES)
         instead = f"write {(file / inside[0]).as_posix()}" if inside else "write the file's name"
         return Problem(file=shown_key(path), what="is a folder", instead=instead)

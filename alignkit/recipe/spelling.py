@@ -15,7 +15,8 @@ def nearest(name: str, choices: Iterable[str]) -> list[str]:
     abbreviated = [choice for choice in choices if len(name) > 1 and choice.startswith(name)]
     if 1 <= len(abbreviated) <= 3:
         return abbreviated
-    return difflib.get_close_matches(name, choices, n=1, cutoff=0.7)
+    # among many names something always looks a little alike
+    return difflib.get_close_matches(name, choices, n=1, cutoff=0.6 if len(choices) <= LIST_AT_MOST else 0.7)
 
 
 def advice(name: str, choices: Iterable[str]) -> str:

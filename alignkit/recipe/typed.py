@@ -5,12 +5,13 @@ Every problem is reported, not the first one: a mapping is checked key by key, p
 """
 
 import dataclasses
+import enum
 import re
 import typing
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Strict, TypeAdapter, ValidationError
 
 from alignkit.recipe.describe import alternatives, describe, hint, is_container, is_list, is_mapping, shown
 from alignkit.recipe.document import Report
@@ -79,7 +80,7 @@ class Checker:
         return items if (get_origin(option) or option) in (list, Any) else tuple(items)
 
     def _scalar(self, kind: Any, value: Any, path: KeyPath) -> Any:
-        options = [option for option in alternatives(kind) if option is Any or not is_container(option)]
+        options = [_from_text(option) for option in alternatives(kind) if option is Any or not is_container(option)]
         if options:
             union: Any = Union[tuple(options)]  # noqa: UP007
             adapter: TypeAdapter[Any] = TypeAdapter(union, config=_STRICT)
@@ -110,6 +111,11 @@ def fields_of(cls: type) -> dict[str, Any]:
     """{name: type} of the fields that a dataclass is constructed with."""
     hints = typing.get_type_hints(cls, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
+
+
+def _from_text(kind: Any) -> Any:
+    """An enumeration takes its values' texts; pydantic's strictness would want its members, which YAML cannot hold."""
+    return Annotated[kind, Strict(False)] if isinstance(kind, type) and issubclass(kind, enum.Enum) else kind
 
 
 def _as_number(value: Any) -> list[Any]:

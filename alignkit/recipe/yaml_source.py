@@ -56,8 +56,11 @@ def read_yaml(text: str, name: str) -> tuple[Document, Report]:
         mark = Mark(name, text.count("\n", 0, error.position) + 1)
         report.add_at(mark, f"contains the character U+{ord(text[error.position]):04X}", "remove it; YAML forbids it")
         raise RecipeError(report.problems()) from None
-    except (YAMLError, ValueError, OverflowError) as error:  # e.g. an escape that is no Unicode character
+    except YAMLError as error:
         report.add((), f"not valid YAML: {' '.join(str(error).split())}")
+        raise RecipeError(report.problems()) from None
+    except (ValueError, OverflowError):  # chr() of what the parser read
+        report.add((), "not valid YAML: an escape such as \\U00110000 is no character", "write the character itself")
         raise RecipeError(report.problems()) from None
     return document, report
 
@@ -182,7 +185,7 @@ class _Reader:
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise _Refused(
-                mark, f"more than {MAX_NODES} values once aliases are followed", "a recipe has about a hundred"
+                mark, f"more than {MAX_NODES} values, counting what aliases stand for", "a recipe has about a hundred"
             )
 
     def mark(self, start: Any, end: Any = None) -> Mark:

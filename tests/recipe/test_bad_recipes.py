@@ -127,7 +127,8 @@ CASES = {
     # old and foreign names
     "warmup_ratio": (
         TOP + "  warmup_ratio: 0.1\n",
-        "5: train.warmup_ratio is not the name here; write train.warmup_steps: 0.1 (below 1 it is a ratio of all steps)",
+        "5: train.warmup_ratio is not the name here; "
+        "write train.warmup_steps: 0.1 (below 1 it is a ratio of all steps)",
     ),
     "max_prompt_length": (
         TOP + "  max_prompt_length: 512\n",
@@ -287,7 +288,7 @@ CASES = {
     ),
     "objective of another kind": (
         "objective: {name: pathlib.Path}\n" + MODEL + DATA,
-        "1: pathlib.Path is not a subclass of alignkit.objectives._base.Objective",
+        "1: pathlib.Path is not a subclass of alignkit.objectives.Objective",
     ),
     "list for a section": (
         PAIRS + "model: [org/model]\n" + DATA,

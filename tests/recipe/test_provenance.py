@@ -1,0 +1,73 @@
+"""What is saved beside a checkpoint, and what is not."""
+
+import json
+import subprocess
+
+import pytest
+import trl
+
+from alignkit.recipe import load, save_provenance
+from alignkit.recipe.provenance import git_state, is_secret_name, redact, redact_command
+
+TEXT = "objective: dpo\nmodel: {path: org/model}\ndata: {train: [{source: org/rows}]}\ntrain: {run_name: a}\n"
+
+
+def test_a_run_can_be_repeated_from_what_is_saved(write, tmp_path, monkeypatch):
+    recipe = load(write(TEXT), ["objective.beta=0.05"])
+    monkeypatch.setattr("sys.argv", ["alignkit", "train", "x.yaml", "objective.beta=0.05", "--token", "abc"])
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    save_provenance(recipe, tmp_path / "checkpoint-2", {"org/rows": "1234"})
+    saved = json.loads((tmp_path / "checkpoint-2" / "provenance.json").read_text())
+    assert load(tmp_path / "checkpoint-2" / "recipe.yaml") == recipe
+    assert saved["datasets"] == {"org/rows": "1234"}
+    assert saved["world_size"] == 2
+    assert saved["command"] == ["alignkit", "train", "x.yaml", "objective.beta=0.05", "--token", "[redacted]"]
+    assert saved["versions"]["trl"] == trl.__version__
+    assert set(saved["versions"]) == {
+        *("alignkit", "python", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
+    }
+    assert saved["git"] is None, "the working directory is in no repository"
+    assert saved["recipe"] == str(tmp_path / "x.yaml")
+
+
+def test_the_commit_and_whether_files_differ_from_it(tmp_path):
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "-q")
+    assert git_state(tmp_path) is None, "a repository without a commit"
+    (tmp_path / "a").write_text("1")
+    git("add", "a")
+    git("commit", "-q", "-m", "a")
+    clean = git_state(tmp_path)
+    assert len(clean["commit"]) == 40
+    assert clean["dirty"] is False
+    (tmp_path / "a").write_text("2")
+    assert git_state(tmp_path) == {**clean, "dirty": True}
+
+
+@pytest.mark.parametrize(
+    "name", ["token", "hub_token", "HF_TOKEN", "api_key", "apikey", "openai-api-key", "password", "client_secret"]
+)
+def test_names_of_secrets(name):
+    assert is_secret_name(name)
+    assert redact({"a": [{name: "x"}]}) == {"a": [{name: "[redacted]"}]}
+    assert redact_command([f"train.{name}=x", f"--{name}", "x", f"--{name}=x"]) == [
+        f"train.{name}=[redacted]",
+        f"--{name}",
+        "[redacted]",
+        f"--{name}=[redacted]",
+    ]
+
+
+@pytest.mark.parametrize("name", ["eos_token", "pad_token", "num_tokens", "tokenizer", "keyword", "max_length"])
+def test_names_of_no_secrets(name):
+    assert redact({name: "x"}) == {name: "x"}
+
+
+def test_secrets_in_values():
+    assert redact("https://user:pass@host/x") == "https://[redacted]@host/x"
+    assert redact(["key hf_abcdefghijklmnopqrst"]) == ["key [redacted]"]
+    assert redact({"token": None}) == {"token": None}
+    assert redact("sk-learn") == "sk-learn"
