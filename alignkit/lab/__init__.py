@@ -3,7 +3,7 @@
 It calls the same objective objects as the trainers. One experiment a file; file name = name on the command line.
 
 >>> from alignkit import lab
->>> lab.make("optima", starts=1).run().holds
+>>> lab.make("behavior", beta=0.5).run().holds
 True
 """
 

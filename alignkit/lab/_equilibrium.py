@@ -23,11 +23,14 @@ def stationary_point(gradients: Field, start: Tensor, limit: float = 200.0) -> T
     for _ in range(500):
         jacobian = _jacobian(gradients, x)
         curvature = torch.maximum(curvature, jacobian.abs().max())
-        move = torch.linalg.solve(identity / step + jacobian, -slope)
-        move = move / move.abs().max().clamp(min=1)  # at most one nat: far away the linear picture is wrong
+        # on a hill a long implicit step would go up, to the top
+        damping = torch.maximum(1 / step, -2 * torch.linalg.eigvals(jacobian).real.min())
+        move = torch.linalg.solve(damping * identity + jacobian, -slope)
+        size = x.abs().max().clamp(min=4) / 4
+        move = move / (move.abs().max() / size).clamp(min=1)  # not too far: the picture is linear only nearby
         x, before = x + move, slope.norm()
         slope = gradients(x[None])[0]
-        if move.abs().max() < 1e-11 * x.abs().max().clamp(min=1):
+        if move.abs().max() < 1e-11 * size:
             if torch.linalg.svdvals(jacobian).min() < 1e-9 * curvature:
                 raise ArithmeticError("no stationary point: the gradient fades away instead of crossing 0")
             return x

@@ -74,7 +74,7 @@ def napo_dynamic_q(mean_margin: Tensor, alpha: float) -> float:
 
 def bisect(increasing: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
     """Zero of a function that increases from below 0 to above it, elementwise, to the last bit."""
-    for _ in range(120):
+    for _ in range(64):
         middle = (low + high) / 2
         above = increasing(middle) > 0
         low, high = torch.where(above, low, middle), torch.where(above, middle, high)

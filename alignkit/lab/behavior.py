@@ -64,12 +64,12 @@ class Behavior(Experiment):
 
     def draw(self, figure: Figure, rows: Sequence[Row]) -> None:
         axes = figure.subplots()
-        methods = list(dict.fromkeys(row["objective"] for row in rows))
-        for shift, method in enumerate(methods):
-            bars = [row for row in rows if row["objective"] == method]
-            axes.bar([x + 0.25 * shift for x in range(len(bars))], [row["moved"] for row in bars], 0.25, label=method)
-        axes.set_xticks([x + 0.25 for x in range(len(DRAWN))], list(DRAWN))
-        axes.set(xlabel="who drew the pairs", ylabel="total variation from the optimum under uniform")
+        for method in dict.fromkeys(row["objective"] for row in rows):
+            points = [row for row in rows if row["objective"] == method]
+            drawn, moved = [row["drawn"] for row in points], [max(row["moved"], 1e-17) for row in points]
+            axes.plot(drawn, moved, "o", label=method)
+        axes.set(yscale="log", xlabel="who drew the pairs", ylabel="total variation from the optimum under uniform")
+        axes.axhline(1e-6, linestyle="--", color="black")
         axes.legend()
 
 

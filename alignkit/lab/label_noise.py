@@ -117,7 +117,7 @@ class LabelNoise(Experiment):
                 axes.errorbar([row["rate"] for row in points], means, deviations, marker="o", capsize=3, label=method)
             axes.set(title=title, xlabel="share of flipped labels")
         figure.axes[0].set_ylabel("total variation from the clean optimum")
-        figure.axes[0].legend(fontsize="small")
+        figure.axes[1].legend()
 
 
 @dataclass(frozen=True, kw_only=True)
