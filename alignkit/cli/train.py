@@ -17,13 +17,14 @@ def command(recipe: str, overrides: tuple[str, ...]) -> None:
 
     On several devices: accelerate launch scripts/train.py RECIPE [KEY=VALUE]...
     """
+    from alignkit.cli._data_report import print_once
     from alignkit.cli._progress import use_table
     from alignkit.recipe import load
     from alignkit.recipe.build import build
 
     with user_errors():
         loaded = load(recipe, overrides)
-        trainer = build(loaded)
+        trainer = build(loaded, report=print_once)
     use_table(trainer)
     trainer.train()
     trainer.save_model()

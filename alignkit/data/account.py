@@ -37,8 +37,8 @@ class SetReport:
     def sampled(self) -> bool:
         return self.examples is None or sum(self.examples.values()) > self.report.total.examples
 
-    def share(self, *counts: str) -> float:
-        """Share of the examples that one of these counts of Inspected is about, estimated from what was tokenized."""
+    def mean(self, *counts: str) -> float:
+        """Sum of these counts of Inspected, per example of the set: each source weighs what it has in it."""
         found = {one.source: sum(getattr(one, name) for name in counts) / one.examples for one in self.report.sources}
         sizes = self.examples or {one.source: one.examples for one in self.report.sources}
         return sum(found[source] * size for source, size in sizes.items()) / sum(sizes.values())

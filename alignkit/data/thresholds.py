@@ -50,7 +50,7 @@ def check_thresholds(report: DataReport, spec: DataSpec) -> None:
             refuse_dropped(part, report.treatment.max_length)
         for rule in RULES:
             limit = getattr(spec, rule.key)
-            share = part.share(*rule.counts)
+            share = part.mean(*rule.counts)
             if limit is not None and share > limit:
                 raise DataError(exceeded(rule, limit, share, part, report))
 

@@ -1,29 +1,35 @@
 """From a checked recipe to a trainer that is ready to run."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from alignkit.data.account import DataReport
+from alignkit.data.layouts import Shape
 from alignkit.data.load import Data, load_data
+from alignkit.data.thresholds import check_thresholds
 from alignkit.models.adapters import peft_config
 from alignkit.models.load import load_model, load_tokenizer
 from alignkit.models.precision import trainer_precision
 from alignkit.objectives import Objective, PairObjective, TokenObjective
+from alignkit.recipe.inspection import inspect_data, refuse_lost
 from alignkit.recipe.provenance import save_provenance
 from alignkit.recipe.schema import Recipe, family_of
 from alignkit.recipe.world import check_sharding, running_processes
 from alignkit.trainers import ObjectiveTrainer, PairTrainer, TokenTrainer
 
 # What follows from the batch shape of an objective: its trainer, and the shape of the rows it learns from.
-TRAINERS: dict[type[Objective], tuple[type[ObjectiveTrainer], str]] = {
+TRAINERS: dict[type[Objective] | None, tuple[type[ObjectiveTrainer], Shape]] = {
     PairObjective: (PairTrainer, "pairs"),
     TokenObjective: (TokenTrainer, "tokens"),
 }
 
 
-def build(recipe: Recipe) -> ObjectiveTrainer:
-    """Load what the recipe names and put it together.
+def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) -> ObjectiveTrainer:
+    """Load what the recipe names and put it together. `report` is called with the data report before the model loads.
 
     Raises:
         ValueError: data, model or options that cannot be used; the message says what to write instead.
@@ -32,17 +38,24 @@ def build(recipe: Recipe) -> ObjectiveTrainer:
     # before the model: transformers looks for DeepSpeed's configuration while it loads weights, to shard them at once
     args = training_arguments(recipe)
     data = load_recipe_data(recipe)
+    tokenizer = load_recipe_tokenizer(recipe, data)
+    found = inspect_data(data, shape_of(recipe), tokenizer, args)
+    if report is not None:
+        report(found)
+    check_thresholds(found, recipe.data)
     run = trainer(
         model=load_model(recipe.model),
         objective=recipe.objective,
         args=args,
         train_dataset=data.train,
         eval_dataset=data.eval,
-        processing_class=load_recipe_tokenizer(recipe, data),
+        processing_class=tokenizer,
         peft_config=peft_config(recipe.model.adapter) if recipe.model.adapter else None,
     )
     check_sharding(run.accelerator.distributed_type)
-    run.add_callback(SaveProvenance(recipe, data))
+    if recipe.data.on_bad_rows == "error":
+        refuse_lost(data, run)
+    run.add_callback(SaveProvenance(recipe, data, found))
     return run
 
 
@@ -62,9 +75,13 @@ def training_arguments(recipe: Recipe, processes: int | None = None) -> Training
 
 def load_recipe_data(recipe: Recipe) -> Data:
     """Datasets of a recipe; local paths are relative to its file."""
-    _, shape = TRAINERS[family_of(type(recipe.objective))]
     base = recipe.path.parent if recipe.path else Path.cwd()
-    return load_data(recipe.data, shape, recipe.objective.columns, base)
+    return load_data(recipe.data, shape_of(recipe), recipe.objective.columns, base)
+
+
+def shape_of(recipe: Recipe) -> Shape:
+    """Shape of the rows that the objective learns from."""
+    return TRAINERS[family_of(type(recipe.objective))][1]
 
 
 def load_recipe_tokenizer(recipe: Recipe, data: Data) -> PreTrainedTokenizerBase:
@@ -80,11 +97,12 @@ def default_output(recipe: Recipe) -> str:
 
 
 class SaveProvenance(TrainerCallback):
-    """Writes the resolved recipe, versions, data fingerprints and git commit beside every checkpoint."""
+    """Writes the resolved recipe, versions, data fingerprints, git commit and data report beside every checkpoint."""
 
-    def __init__(self, recipe: Recipe, data: Data) -> None:
+    def __init__(self, recipe: Recipe, data: Data, report: DataReport) -> None:
         self.recipe = recipe
         self.data = data
+        self.report = report
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
@@ -98,3 +116,5 @@ class SaveProvenance(TrainerCallback):
 
     def write(self, folder: Path) -> None:
         save_provenance(self.recipe, folder, self.data.fingerprints)
+        text = json.dumps(self.report.plain(), indent=2, ensure_ascii=False)
+        (folder / "data_report.json").write_text(text + "\n", encoding="utf-8")

@@ -1,54 +1,61 @@
 """What a recipe would do, found out without training: batch sizes, steps, tokens."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 
+from alignkit.data.account import DataReport, SetReport
+from alignkit.data.thresholds import check_thresholds
 from alignkit.models.precision import compute_dtype, device_type
 from alignkit.objectives import PairObjective
-from alignkit.recipe.build import load_recipe_data, load_recipe_tokenizer, training_arguments
+from alignkit.recipe.build import load_recipe_data, load_recipe_tokenizer, shape_of, training_arguments
+from alignkit.recipe.inspection import inspect_data
 from alignkit.recipe.schema import Recipe
 
-SAMPLE = 200  # rows tokenised for the estimate of tokens
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much a training set is. "Rows" are what is batched: examples (pairs, texts, answers), or packed sequences."""
+
+    examples: int  # per epoch, that have something to train on
+    rows: int  # per epoch
+    tokens: float  # of a row, on average, after truncation
+    sequences: int  # of a row: 2 for a pair
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A run before it runs. "Examples" are what the objective counts as rows: pairs, texts, answers."""
+    """A run before it runs."""
 
     objective: str
     model: str
     hardware: str
-    sources: tuple[str, ...]
-    examples: int  # per epoch
+    examples: str
     batch: str
     steps: int
     epochs: float
     tokens: str
-    longest: int  # tokens of the longest sequence in the sample
-    max_length: int | None
-    too_long: float  # share of the sampled examples that max_length would cut
 
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of every line that `alignkit check` prints."""
-        cut = f"{self.too_long:.1%} of the sample is longer than max_length = {self.max_length} and will be cut"
         return [
             ("objective", self.objective),
             ("model", self.model),
             ("hardware", self.hardware),
-            *(("data", source) for source in self.sources),
-            ("examples an epoch", f"{self.examples:,}"),
+            ("examples an epoch", self.examples),
             ("batch", self.batch),
             ("optimiser steps", f"{self.steps:,} ({self.epochs:.3g} epochs)"),
             ("tokens", self.tokens),
-            ("longest sequence", f"{self.longest:,} tokens" + (f"; {cut}" if self.too_long else "")),
         ]
 
 
-def plan(recipe: Recipe, processes: int = 1) -> Plan:
+def plan(recipe: Recipe, processes: int = 1, report: Callable[[DataReport], None] | None = None) -> Plan:
     """Load the data and the tokenizer, not the model, and work out what training would do.
+
+    `report` is called with the data report before it is judged.
 
     Raises:
         ValueError: data, tokenizer or options that cannot be used; the message says what to write instead.
@@ -57,50 +64,38 @@ def plan(recipe: Recipe, processes: int = 1) -> Plan:
     data = load_recipe_data(recipe)
     if not isinstance(data.train, Dataset):
         raise ValueError("check counts rows, and streamed data have no end; write data.streaming=false for the check")
-    tokenizer = load_recipe_tokenizer(recipe, data)
-    lengths = [example_lengths(row, tokenizer) for row in sample(data.train)]
+    found = inspect_data(data, shape_of(recipe), load_recipe_tokenizer(recipe, data), args)
+    if report is not None:
+        report(found)
+    check_thresholds(found, recipe.data)
+    size = size_of(found.sets[0], args, sequences=2 if isinstance(recipe.objective, PairObjective) else 1)
     per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * processes
-    an_epoch = math.ceil(len(data.train) / per_step)
+    an_epoch = math.ceil(size.rows / per_step)
     steps = args.max_steps if args.max_steps > 0 else math.ceil(an_epoch * args.num_train_epochs)
-    mean = sum(sum(sizes) for sizes in lengths) / len(lengths)
-    sequences = 2 if isinstance(recipe.objective, PairObjective) else 1
-    longest = [max(sizes) for sizes in lengths]
+    kind = "packed sequences" if getattr(args, "packing", False) else "examples"
+    packed = f" in about {size.rows:,} packed sequences" if size.rows < size.examples else ""
     return Plan(
         objective=repr(recipe.objective),
         model=recipe.model.path + (f", LoRA of rank {recipe.model.adapter.rank}" if recipe.model.adapter else ""),
         hardware=f"{processes} x {device_type()}, {str(compute_dtype(recipe.model)).removeprefix('torch.')}",
-        sources=tuple(f"{one.source} ({one.use}): {one.kept} rows, {one.format}" for one in data.report),
-        examples=len(data.train),
+        examples=f"{size.examples:,}{packed}",
         batch=(
-            f"{per_step} examples, {per_step * sequences} sequences, about {per_step * mean:,.0f} tokens: "
+            f"{per_step} {kind}, {per_step * size.sequences} sequences, about {per_step * size.tokens:,.0f} tokens: "
             f"{args.per_device_train_batch_size} a device x {args.gradient_accumulation_steps} accumulated "
             f"x {processes} processes"
         ),
         steps=steps,
         epochs=steps / an_epoch,
-        tokens=f"about {mean * len(data.train):,.0f} an epoch, {mean:,.0f} an example (from {len(lengths)} rows)",
-        longest=max(longest),
-        max_length=args.max_length,
-        too_long=sum(size > (args.max_length or math.inf) for size in longest) / len(longest),
+        tokens=f"about {size.tokens * size.rows:,.0f} an epoch, {size.tokens:,.0f} in each of the {kind}",
     )
 
 
-def sample(dataset: Dataset) -> Dataset:
-    """Rows spread evenly over a dataset."""
-    stride = max(1, len(dataset) // SAMPLE)
-    return dataset.select(range(0, len(dataset), stride)[:SAMPLE])
-
-
-def example_lengths(row: dict, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Tokens of every sequence that a row becomes: two for a pair, one otherwise."""
-    answers = [name for name in ("chosen", "rejected", "completion") if name in row]
-    if not answers:
-        return [token_count(row["messages"] if "messages" in row else row["text"], tokenizer)]
-    return [token_count(row["prompt"] + row[name], tokenizer) for name in answers]
-
-
-def token_count(text: str | list, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Tokens of a text, or of a conversation in its template."""
-    if isinstance(text, str):
-        return len(tokenizer(text)["input_ids"]) + 1  # TRL appends the end token to plain text
-    return len(tokenizer.apply_chat_template(text, return_dict=True)["input_ids"])
+def size_of(part: SetReport, args: Any, sequences: int) -> Size:
+    """The training set as it is batched, estimated from the report."""
+    kept = 1 - part.mean("dropped")
+    examples = round(sum((part.examples or {}).values()) * kept)
+    tokens = part.mean("tokens") / kept if kept else 0.0
+    if not getattr(args, "packing", False):
+        return Size(examples=examples, rows=examples, tokens=tokens, sequences=sequences)
+    rows = min(examples, math.ceil(tokens * examples / args.max_length))
+    return Size(examples=examples, rows=rows, tokens=tokens * examples / max(rows, 1), sequences=1)

@@ -55,7 +55,7 @@ def test_large_sources_are_sampled_and_shares_weighed_by_their_size(tokenizer, m
     assert part.sampled
     assert {one.source: one.examples for one in part.report.sources} == {"large": 19, "small": 5}
     assert part.examples == {"large": 95, "small": 5}
-    assert part.share("truncated") == pytest.approx(0.05)
+    assert part.mean("truncated") == pytest.approx(0.05)
     whole = take_account(data(train), "tokens", tokenizer, Treatment(max_length=5), whole=True).set_of("train")
     assert (whole.sampled, whole.report.total.examples) == (False, 100)
 
@@ -74,4 +74,4 @@ def test_of_a_stream_the_first_examples_are_tokenized(tokenizer, monkeypatch):
     streamed = Data(train=stream, eval=None, fingerprints={}, report=())
     part = take_account(streamed, "tokens", tokenizer, Treatment(max_length=3)).set_of("train")
     assert (part.sampled, part.examples, part.report.total.examples) == (True, None, 3)
-    assert part.share("truncated") == pytest.approx(1 / 3)
+    assert part.mean("truncated") == pytest.approx(1 / 3)

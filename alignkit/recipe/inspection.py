@@ -1,0 +1,58 @@
+"""The data report of a recipe: what its trainer would do to its data, and what it did in silence."""
+
+import copy
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from alignkit.data.account import DataReport, take_account
+from alignkit.data.errors import DataError
+from alignkit.data.layouts import Shape
+from alignkit.data.load import Data
+from alignkit.data.report import SHOWN
+from alignkit.data.sequences import Treatment
+from alignkit.data.thresholds import nothing_left
+from alignkit.trainers.template import training_template
+
+
+def inspect_data(
+    data: Data, shape: Shape, tokenizer: PreTrainedTokenizerBase, args: Any, *, whole: bool = False
+) -> DataReport:
+    """The report on what a trainer would do to `data`, all of them with `whole`; `args` are TRL's configuration."""
+    treatment = treatment_of(args)
+    if treatment.assistant_only:
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.chat_template = training_template(tokenizer)
+    return take_account(data, shape, tokenizer, treatment, whole=whole)
+
+
+def treatment_of(args: Any) -> Treatment:
+    """How TRL's trainers cut and mask sequences with these options."""
+    packing = getattr(args, "packing", False)
+    splits = packing and args.packing_strategy != "bfd"  # what is too long goes on in the next sequence
+    return Treatment(
+        max_length=None if splits else args.max_length,
+        truncation="keep_start" if packing else getattr(args, "truncation_mode", "keep_start"),
+        assistant_only=getattr(args, "assistant_only_loss", False),
+        completion_only=getattr(args, "completion_only_loss", None) is not False,
+    )
+
+
+def refuse_lost(data: Data, trainer: Any) -> None:
+    """Refuse examples that TRL dropped while it tokenized: the report may have looked at a sample only.
+
+    Raises:
+        DataError: there are some.
+    """
+    if getattr(trainer.args, "packing", False):
+        return  # several examples are one row there, and none is dropped
+    for use, before, after in (
+        ("train", data.train, trainer.train_dataset),
+        ("eval", data.eval, trainer.eval_dataset),
+    ):
+        if isinstance(before, Dataset) and len(after) < len(before):
+            kept = set(getattr(after, "rows", after)["place"])
+            lost = [place for place in before["place"] if place not in kept]
+            places = tuple(dict.fromkeys(lost))[:SHOWN]
+            raise DataError(nothing_left(len(lost), places, trainer.args.max_length, use))
