@@ -21,10 +21,7 @@ def inspect_data(
 ) -> DataReport:
     """The report on what a trainer would do to `data`, all of them with `whole`; `args` are TRL's configuration."""
     treatment = treatment_of(args)
-    if treatment.assistant_only:
-        tokenizer = copy.deepcopy(tokenizer)
-        tokenizer.chat_template = training_template(tokenizer)
-    return take_account(data, shape, tokenizer, treatment, whole=whole)
+    return take_account(data, shape, training_tokenizer(tokenizer, treatment), treatment, whole=whole)
 
 
 def treatment_of(args: Any) -> Treatment:
@@ -37,6 +34,15 @@ def treatment_of(args: Any) -> Treatment:
         assistant_only=getattr(args, "assistant_only_loss", False),
         completion_only=getattr(args, "completion_only_loss", None) is not False,
     )
+
+
+def training_tokenizer(tokenizer: PreTrainedTokenizerBase, treatment: Treatment) -> PreTrainedTokenizerBase:
+    """The tokenizer with the chat template that its trainer applies."""
+    if not treatment.assistant_only:
+        return tokenizer
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = training_template(tokenizer)
+    return tokenizer
 
 
 def refuse_lost(data: Data, trainer: Any) -> None:

@@ -11,8 +11,7 @@ from alignkit.data.account import DataReport, SetReport
 from alignkit.data.thresholds import check_thresholds
 from alignkit.models.precision import compute_dtype, device_type
 from alignkit.objectives import PairObjective
-from alignkit.recipe.build import load_recipe_data, load_recipe_tokenizer, shape_of, training_arguments
-from alignkit.recipe.inspection import inspect_data
+from alignkit.recipe.preview import preview
 from alignkit.recipe.schema import Recipe
 
 
@@ -60,11 +59,11 @@ def plan(recipe: Recipe, processes: int = 1, report: Callable[[DataReport], None
     Raises:
         ValueError: data, tokenizer or options that cannot be used; the message says what to write instead.
     """
-    args = training_arguments(recipe, processes)
-    data = load_recipe_data(recipe)
-    if not isinstance(data.train, Dataset):
+    seen = preview(recipe, processes)
+    args = seen.args
+    if not isinstance(seen.data.train, Dataset):
         raise ValueError("check counts rows, and streamed data have no end; write data.streaming=false for the check")
-    found = inspect_data(data, shape_of(recipe), load_recipe_tokenizer(recipe, data), args)
+    found = seen.report()
     if report is not None:
         report(found)
     check_thresholds(found, recipe.data)
