@@ -26,6 +26,9 @@ check: $(READY)                 ## lint, format, types, and the laws of the code
 golden: $(READY)                ## rewrite the table of golden numbers; say in the commit why it changed
 	$(BIN)/python -m tests.golden.write
 
+docs: $(READY)                  ## build the site into site/, warnings as errors
+	$(BIN)/python -m mkdocs build --strict
+
 clean:
 	rm -rf $(VENV) build dist
 
