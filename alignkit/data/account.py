@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 2000  # examples of a large set that are tokenized for the report; a smaller set is tokenized whole
 AT_LEAST = 100  # of each of its sources
+WITH_IMAGES = 100  # the same for examples with images, which take far longer
 STREAMED = 500  # first examples of a stream
 
 
@@ -96,7 +97,8 @@ def set_report(
         rows = list(islice(dataset, STREAMED))
         return SetReport(use=use, report=inspect(rows, shape, tokenizer, treatment), examples=None)
     sources = dataset["source"][:]
-    rows = dataset if whole else dataset.select(picked(np.array(sources), SAMPLE, AT_LEAST))
+    size = WITH_IMAGES if "images" in dataset.column_names else SAMPLE
+    rows = dataset if whole else dataset.select(picked(np.array(sources), size, min(size, AT_LEAST)))
     return SetReport(use=use, report=inspect(rows, shape, tokenizer, treatment), examples=dict(Counter(sources)))
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 
 from alignkit.data.errors import BadRow, DataError
+from alignkit.data.images import undecoded
 
 Rows = Iterator[tuple[str, dict[str, Any] | BadRow]]  # (place, row): ("pairs.jsonl:12", {...})
 
@@ -173,7 +174,7 @@ def read_parquet(path: Path, label: str, split: str) -> Rows:
 
 def read_arrow(path: Path, label: str, split: str) -> Rows:
     try:
-        dataset = Dataset.from_file(str(path))
+        dataset = undecoded(Dataset.from_file(str(path)))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{label} is no whole Arrow file: {short(error)}") from error
     for number, row in enumerate(dataset, start=1):

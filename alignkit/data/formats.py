@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from alignkit.data.errors import BadRow
+from alignkit.data.images import carried_images
 from alignkit.data.layouts import HOLDS, Layout, renamed
 from alignkit.data.rows import (
     Message,
@@ -37,10 +38,13 @@ Example = dict[str, Any]
 def canonical(row: Row, layout: Layout) -> list[Example]:
     """The examples that a row gives: one, or two where a pair is split. Raises BadRow."""
     row = renamed(row, layout.renamed)
-    check_carried(row)
+    check_carried(row, images=layout.images)
+    images = carried_images(row)
     examples = TO_SHAPE[layout.shape](row, layout)
-    numbers = {name: checked_number(row, name) for name in layout.columns}
-    return [{**example, **numbers} for example in examples]
+    extra: Example = {name: checked_number(row, name) for name in layout.columns}
+    if layout.images:
+        extra["images"] = images
+    return [{**example, **extra} for example in examples]
 
 
 def tokens(row: Row, layout: Layout) -> list[Example]:

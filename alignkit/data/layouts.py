@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Literal, get_args
 
-from datasets import Features, List, Value
+from datasets import Features, Image, List, Value
 
 from alignkit.data.errors import DataError
+from alignkit.data.images import NAMES as IMAGES
+from alignkit.data.images import has_images
 from alignkit.data.rows import Row
 from alignkit.data.spec import Source
 
@@ -32,7 +34,7 @@ HOLDS = {  # the field by which each format is known, in the order in which they
     "sharegpt": "conversations",
     "alpaca": "instruction",
 }
-FIELDS = (*HOLDS.values(), "input", "output", "completion", "chosen", "rejected", "label", "text", "system")
+FIELDS = (*HOLDS.values(), "input", "output", "completion", "chosen", "rejected", "label", "text", "system", *IMAGES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,7 @@ class Layout:
     format: str  # one of spec.FORMATS, never auto
     conversational: bool  # messages, not plain text
     paired: bool = False  # the answers are chosen and rejected
+    images: bool = False  # rows hold images beside their text
     columns: tuple[str, ...] = ()  # numbers that the objective reads
     renamed: Mapping[str, str] = field(default_factory=dict)  # our name: name in the file
 
@@ -81,6 +84,7 @@ def recognize(rows: Sequence[Row], source: Source, label: str, shape: Shape, col
         format=format,
         conversational=format != "text" and (format != "prompt" or any(map(is_conversation, rows))),
         paired=paired,
+        images=shape in ("tokens", "pairs") and any(map(has_images, rows)),
         columns=tuple(columns),
         renamed=dict(sorted(source.columns.items())),
     )
@@ -155,5 +159,7 @@ def features(layout: Layout) -> Features:
     }[layout.shape]
     if layout.shape == "tokens" and layout.format in ("messages", "sharegpt"):
         names = ("messages",)
-    label = {"label": Value("bool")} if layout.shape == "unpaired" else {}
-    return Features({**dict.fromkeys(names, part), **label, **dict.fromkeys(layout.columns, Value("float64"))})
+    extra = {"label": Value("bool")} if layout.shape == "unpaired" else {}
+    if layout.images:
+        extra["images"] = List(Image())
+    return Features({**dict.fromkeys(names, part), **extra, **dict.fromkeys(layout.columns, Value("float64"))})

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from alignkit.data.sequences import TokenSequence, Treatment, sequences, special_tokens
+from alignkit.data.sequences import TokenSequence, Treatment, sequences, special_tokens, text_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+RUN = 3  # the same special token more often in a row is written once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +46,11 @@ class Marked:
 def mark(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, treatment: Treatment) -> Marked:
     """The example as the trainer sees it, after truncation."""
     special = special_tokens(tokenizer)
+    text = text_tokenizer(tokenizer)
     found = []
     for whole in sequences(row, tokenizer, treatment):
         left = whole.cut(treatment)
-        spans = tuple(merged(pieces(left, tokenizer), special))
+        spans = tuple(merged(pieces(left, text), special))
         found.append(MarkedSequence(name=whole.name, spans=spans, cut=len(whole.ids) - len(left.ids)))
     return Marked(source=row.get("source", "data"), place=row.get("place", "data"), sequences=tuple(found))
 
@@ -71,11 +75,16 @@ def pieces(sequence: TokenSequence, tokenizer: PreTrainedTokenizerBase) -> list[
 
 
 def merged(tokens: Sequence[tuple[str, bool]], special: Mapping[str, int]) -> Iterator[Span]:
-    """Tokens of one kind as one span; every special token as its own."""
+    """Tokens of one kind as one span; every special token as its own, a long run of one (an image) with its number."""
     kinds = [Span(text=visible(text), trained=trained, special=text in special) for text, trained in tokens]
     for (trained, is_special), group in groupby(kinds, key=lambda span: (span.trained, span.special)):
         if is_special:
-            yield from group
+            for text, run in groupby(group, key=lambda span: span.text):
+                alike = list(run)
+                if len(alike) > RUN:
+                    yield Span(text=f"{text} × {len(alike)}", trained=trained, special=True)
+                else:
+                    yield from alike
         else:
             yield Span(text="".join(span.text for span in group), trained=trained)
 

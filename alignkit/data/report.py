@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alignkit.data.layouts import Shape
-from alignkit.data.sequences import Treatment, end_tokens, sequences, special_tokens
+from alignkit.data.sequences import TokenSequence, Treatment, end_tokens, sequences, special_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,6 +41,7 @@ class Inspected:
     lost_end: int  # kept, but without the token that ends an answer: the model learns to go on
     changed_prompt: int  # the prompt's tokens are no prefix of the whole: training and generation see different ones
     marked: int  # a message holds special tokens, as if a template had been applied already
+    cut_images: int  # truncation leaves a part of an image, which no model takes
     tokens: int  # in all sequences, after truncation
     trained: int  # of those, the ones that the loss is over
     lengths: Mapping[str, int] = field(default_factory=dict)  # quantiles over sequences: median, 90 %, 99 %, longest
@@ -64,6 +66,7 @@ class Limits:
     treatment: Treatment
     ends: frozenset[int]
     special: tuple[str, ...]
+    image: int | None  # token that stands for a part of an image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,7 @@ class Finding:
     lost_end: bool
     changed_prompt: bool
     marked: bool
+    cut_images: bool
     tokens: int
     trained: int
 
@@ -95,6 +99,7 @@ def inspect(
         treatment=treatment,
         ends=end_tokens(tokenizer),
         special=tuple(special_tokens(tokenizer)),
+        image=getattr(tokenizer, "image_token_id", None),
     )
     findings = [found_in(row, number, limits) for number, row in enumerate(dataset, start=1)]
     names = dict.fromkeys(finding.source for finding in findings)
@@ -107,6 +112,7 @@ def found_in(row: Mapping[str, Any], number: int, limits: Limits) -> Finding:
     left = [sequence.cut(limits.treatment) for sequence in whole]
     trains = limits.shape != "prompts"
     dropped = trains and not all(any(sequence.trained) for sequence in left)
+    images = partial(image_tokens, image=limits.image)
     ended = all(sequence.ends_within(limits.ends, limits.treatment) for sequence in whole)
     return Finding(
         source=row.get("source", "data"),
@@ -117,14 +123,19 @@ def found_in(row: Mapping[str, Any], number: int, limits: Limits) -> Finding:
         lost_end=trains and not dropped and not ended,
         changed_prompt=any(sequence.left_out for sequence in whole),
         marked=holds_any(row, limits.special),
+        cut_images="images" in row and [*map(images, left)] != [*map(images, whole)],
         tokens=0 if dropped else sum(len(sequence.ids) for sequence in left),
         trained=0 if dropped else sum(sum(sequence.trained) for sequence in left),
     )
 
 
+def image_tokens(sequence: TokenSequence, image: int | None) -> int:
+    return sum(id == image for id in sequence.ids)
+
+
 def holds_any(row: Mapping[str, Any], special: Sequence[str]) -> bool:
     """Whether the text of a message holds special tokens. Plain text may: its author writes the template."""
-    parts = [part for part in row.values() if isinstance(part, list)]
+    parts = [part for name, part in row.items() if isinstance(part, list) and name != "images"]
     return any(token in message["content"] for part in parts for message in part for token in special)
 
 
@@ -140,6 +151,7 @@ def summed(source: str, findings: Sequence[Finding]) -> Inspected:
         lost_end=sum(finding.lost_end for finding in findings),
         changed_prompt=sum(finding.changed_prompt for finding in findings),
         marked=sum(finding.marked for finding in findings),
+        cut_images=sum(finding.cut_images for finding in findings),
         tokens=sum(finding.tokens for finding in findings),
         trained=sum(finding.trained for finding in findings),
         lengths={name: int(np.quantile(lengths, q, method="higher")) for name, q in QUANTILES.items()},

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alignkit.data.errors import BadRow
+from alignkit.data.images import NAMES as IMAGES
+from alignkit.data.images import text_of
 
 Message = dict[str, str]
 Row = Mapping[str, Any]
 
 ROLES = {"system": "system", "user": "user", "assistant": "assistant", "human": "user", "gpt": "assistant"}
-NOT_CARRIED = ("images", "image", "videos", "tools")
+NOT_CARRIED = (*IMAGES, "videos", "tools")
 NOT_CARRIED_IN_MESSAGES = ("tool_calls", "reasoning_content", "thinking")
 
 
@@ -80,6 +82,8 @@ def checked_message(message: Any, name: str) -> Message:
     if not isinstance(role, str) or role not in ROLES:
         raise BadRow("wrong role", f"{name} is from {role!r:.30}; known are {', '.join(ROLES)}")
     content = message["content"] if message.get("content") is not None else message.get("value")
+    if isinstance(content, list):
+        content = text_of(content, name)
     if ROLES[role] == "system" and content == "":
         return {"role": "system", "content": ""}  # says that the template's own system message is not wanted
     reason = "empty answer" if ROLES[role] == "assistant" else "empty text"
@@ -103,10 +107,10 @@ def check_turns(messages: Sequence[Message], name: str, *, first: str, last: str
         raise BadRow("wrong role order", f"{name} ends with {ends}, {last} was due")
 
 
-def check_carried(row: Row) -> None:
-    """Columns that change what the model sees, and that only text rows do without."""
+def check_carried(row: Row, *, images: bool = False) -> None:
+    """Columns that change what the model sees: none but `images`, where those are carried."""
     for name in NOT_CARRIED:
-        if row.get(name):
+        if row.get(name) and not (images and name in IMAGES):
             raise BadRow("not carried", f"{name}; only text reaches the model")
 
 

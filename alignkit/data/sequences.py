@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from alignkit.data import vision
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -60,8 +62,10 @@ class TokenSequence:
 def sequences(
     row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, treatment: Treatment = UNCUT
 ) -> list[TokenSequence]:
-    """The sequences of a row in one of the four shapes, masked and not yet cut."""
+    """The sequences of a row in one of the four shapes, masked and not yet cut; `tokenizer` may be a processor."""
     answers = [name for name in ANSWERS if name in row]
+    if "images" in row:
+        return seen(row, answers, tokenizer, treatment)
     if answers:
         return answered(row, answers, tokenizer, treatment)
     if "prompt" in row:
@@ -94,25 +98,49 @@ def answered(
     ]
 
 
+def seen(row: Mapping[str, Any], answers: Sequence[str], processor: Any, treatment: Treatment) -> list[TokenSequence]:
+    """The sequences of a row with images."""
+    if not answers:
+        name = "messages" if "messages" in row else "text"
+        ids, spoken = vision.whole(row[name], row, processor, treatment.assistant_only)
+        return [TokenSequence(name=name, ids=ids, trained=spoken)]
+    prompt, ends, left_out = vision.prompt_and_answers(row, answers, processor)
+    asked = [not treatment.completion_only] * len(prompt)
+    return [
+        TokenSequence(name=name, ids=prompt + end, trained=asked + [True] * len(end), left_out=left_out)
+        for name, end in zip(answers, ends, strict=True)
+    ]
+
+
 def tokenized(
     part: str | list, tokenizer: PreTrainedTokenizerBase, *, asks: bool = False, assistant_only: bool = False
 ) -> tuple[list[int], list[bool]]:
     """Tokens, and which of them the assistant speaks where that is asked; `asks` adds the start of an answer."""
     if isinstance(part, str):
-        result: Any = tokenizer(part)
-        return result["input_ids"], [True] * len(result["input_ids"])
-    result = tokenizer.apply_chat_template(
-        part, tokenize=True, return_dict=True, add_generation_prompt=asks, return_assistant_tokens_mask=assistant_only
+        ids = text_tokenizer(tokenizer)(part)["input_ids"]
+        return ids, [True] * len(ids)
+    processor = text_tokenizer(tokenizer) is not tokenizer
+    result: Any = tokenizer.apply_chat_template(
+        vision.in_parts(part) if processor else part,
+        tokenize=True,
+        return_dict=True,
+        add_generation_prompt=asks,
+        return_assistant_tokens_mask=assistant_only,
     )
-    ids = result["input_ids"]
-    return ids, [bool(bit) for bit in result["assistant_masks"]] if assistant_only else [True] * len(ids)
+    names = ("input_ids", "assistant_masks") if assistant_only else ("input_ids",)
+    ids, *masks = (result[name][0] if processor else result[name] for name in names)
+    return ids, [bool(bit) for bit in masks[0]] if masks else [True] * len(ids)
+
+
+def text_tokenizer(tokenizer: Any) -> PreTrainedTokenizerBase:
+    """The tokenizer, or that of a processor."""
+    return getattr(tokenizer, "tokenizer", tokenizer)
 
 
 def ended(answer: str | list, tokenizer: PreTrainedTokenizerBase) -> str | list:
     """Plain text with the end token; messages get theirs from the template."""
-    if isinstance(answer, str) and tokenizer.eos_token and not answer.endswith(tokenizer.eos_token):
-        return answer + tokenizer.eos_token
-    return answer
+    end = text_tokenizer(tokenizer).eos_token
+    return answer + end if isinstance(answer, str) and end and not answer.endswith(end) else answer
 
 
 def shared_length(one: Sequence[int], other: Sequence[int]) -> int:
@@ -126,16 +154,18 @@ def shared_length(one: Sequence[int], other: Sequence[int]) -> int:
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
     """Special tokens by their text: what a template writes and a text should not hold."""
-    added = tokenizer.added_tokens_decoder.items()
+    added = text_tokenizer(tokenizer).added_tokens_decoder.items()
     return {token.content: id for id, token in added if token.special and token.content.strip()}
 
 
 def end_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Tokens at which an answer ends: the end of text, and the special token that the template puts after a turn."""
-    ends = [tokenizer.eos_token_id]
+    text = text_tokenizer(tokenizer)
+    ends = [text.eos_token_id]
     if tokenizer.chat_template:
-        turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": PROBE}]
+        turns: list = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": PROBE}]
+        turns = turns if text is tokenizer else vision.in_parts(turns)
         after = str(tokenizer.apply_chat_template(turns, tokenize=False)).rpartition(PROBE)[2]
         special = special_tokens(tokenizer).values()
-        ends += [id for id in tokenizer(after, add_special_tokens=False)["input_ids"] if id in special][:1]
+        ends += [id for id in text(after, add_special_tokens=False)["input_ids"] if id in special][:1]
     return frozenset(id for id in ends if id is not None)

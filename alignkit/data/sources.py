@@ -14,7 +14,8 @@ from typing import Any
 import datasets
 from datasets import Dataset, DatasetDict, IterableDataset
 
-from alignkit.data.errors import DataError
+from alignkit.data import images
+from alignkit.data.errors import BadRow, DataError
 from alignkit.data.files import READERS, Rows, read_file, short
 from alignkit.data.spec import Source
 
@@ -32,6 +33,7 @@ class Opened:
     dataset: Dataset | IterableDataset | None = None
     split: str = "train"
     limit: int | None = None
+    images: tuple[str, ...] = images.NAMES  # columns that may hold paths of images
 
     def rows(self) -> Rows:
         """(place, row) for every row, where a row that cannot be read is a BadRow. Raises DataError."""
@@ -39,7 +41,8 @@ class Opened:
 
     def _all_rows(self) -> Rows:
         for label, path in self.files:
-            yield from read_file(path, label, self.split)
+            for place, row in read_file(path, label, self.split):
+                yield place, row if isinstance(row, BadRow) else images.absolute(row, path.parent, self.images)
         if self.dataset is not None:
             for number, row in enumerate(self._dataset_rows(self.dataset), start=1):
                 yield f"{self.label} row {number}", row
@@ -70,7 +73,8 @@ def open_source(source: Source, base: Path, *, streaming: bool = False) -> Opene
         if split != "train" and path.suffix != ".json":
             raise DataError(f"{source.source} is one file and has no split {split!r}; remove split")
     digest = digest_of([file for _, file in files])
-    return Opened(label=source.source, fingerprint=digest, files=files, split=split, limit=source.limit)
+    names = tuple(source.columns.get(name, name) for name in images.NAMES)
+    return Opened(label=source.source, fingerprint=digest, files=files, split=split, limit=source.limit, images=names)
 
 
 def located(source: Source, base: Path) -> Path | None:
@@ -128,7 +132,8 @@ def open_saved(source: Source, path: Path) -> Opened:
     elif source.split != "train":
         raise DataError(f"{label} was saved without splits and has no {source.split!r}; remove split")
     digest = digest_of(sorted(path.glob("*.arrow")))
-    return Opened(label=label, fingerprint=digest, dataset=dataset.with_format(None), limit=source.limit)
+    rows = images.undecoded(dataset.with_format(None))
+    return Opened(label=label, fingerprint=digest, dataset=rows, limit=source.limit)
 
 
 def open_hub(source: Source, base: Path, *, streaming: bool) -> Opened:
@@ -146,7 +151,8 @@ def open_hub(source: Source, base: Path, *, streaming: bool) -> Opened:
         ) from error
     # datasets offers no public name for the version it loaded; its fingerprint follows the commit and the files
     version = f"revision {source.revision or 'main'}" if streaming else dataset._fingerprint
-    return Opened(label=label, fingerprint=version, dataset=dataset.with_format(None), limit=source.limit)
+    rows = images.undecoded(dataset.with_format(None))
+    return Opened(label=label, fingerprint=version, dataset=rows, limit=source.limit)
 
 
 def missing_file(source: Source, base: Path) -> str:

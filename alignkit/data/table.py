@@ -67,7 +67,10 @@ def group_of(example: Example) -> int:
         prompt = example["messages"][:-1]
     else:
         prompt = example["text"] if "text" in example else example["prompt"]
-    digest = hashlib.blake2b(json.dumps(prompt).encode(), digest_size=8).digest()
+    hashed = hashlib.blake2b(json.dumps(prompt).encode(), digest_size=8)
+    for image in example.get("images", ()):  # another question if it is about another picture
+        hashed.update(image["bytes"] or image["path"].encode())
+    digest = hashed.digest()
     return int.from_bytes(digest, "big", signed=True)
 
 
@@ -103,7 +106,10 @@ def in_words(row: Mapping[str, Any]) -> str:
 
 def key_of(opened: Opened, layout: Layout) -> str:
     """What the examples depend on. The code that reads them is part of it: a new version must not find old files."""
-    parts = (opened.label, opened.fingerprint, opened.split, opened.limit, layout, code_digest(), datasets.__version__)
+    # paths of images lie in the table, and are relative to the folder
+    folders = [str(path.parent.absolute()) for _, path in opened.files] if layout.images else []
+    source = (opened.label, opened.fingerprint, opened.split, opened.limit, folders)
+    parts = (*source, layout, code_digest(), datasets.__version__)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:40]
 
 

@@ -43,9 +43,10 @@ def check_thresholds(report: DataReport, spec: DataSpec) -> None:
 
     Raises:
         DataError: examples without a token to train on, which TRL would drop in silence (unless bad rows are dropped),
-            or more than `max_truncated` or `max_lost_end` of the training or the evaluation set.
+            images cut in two, or more than `max_truncated` or `max_lost_end` of the training or the evaluation set.
     """
     for part in report.sets:
+        refuse_cut_images(part, report.treatment.max_length)
         if spec.on_bad_rows == "error":
             refuse_dropped(part, report.treatment.max_length)
         for rule in RULES:
@@ -59,6 +60,16 @@ def refuse_dropped(part: SetReport, max_length: int | None) -> None:
     total = part.report.total
     if total.dropped:
         raise DataError(nothing_left(total.dropped, total.places, max_length, part.use))
+
+
+def refuse_cut_images(part: SetReport, max_length: int | None) -> None:
+    total = part.report.total
+    if total.cut_images:
+        raise DataError(
+            f"train.max_length = {max_length} cuts through the images of {total.cut_images:,} of {total.examples:,} "
+            f"{NAMES[part.use]} examples, which no model takes; write train.max_length: null, or "
+            f"{total.lengths['longest']:,} for the longest of them"
+        )
 
 
 def nothing_left(count: int, places: tuple[str, ...], max_length: int | None, use: str) -> str:

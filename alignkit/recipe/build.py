@@ -15,7 +15,7 @@ from alignkit.models.adapters import peft_config
 from alignkit.models.load import load_model, load_tokenizer
 from alignkit.models.precision import trainer_precision
 from alignkit.objectives import Objective, PairObjective, TokenObjective
-from alignkit.recipe.inspection import inspect_data, refuse_lost
+from alignkit.recipe.inspection import inspect_data, refuse_images, refuse_lost
 from alignkit.recipe.provenance import save_provenance
 from alignkit.recipe.schema import Recipe, family_of
 from alignkit.recipe.world import check_sharding, running_processes
@@ -39,6 +39,7 @@ def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) ->
     args = training_arguments(recipe)
     data = load_recipe_data(recipe)
     tokenizer = load_recipe_tokenizer(recipe, data)
+    refuse_images(data, recipe.model.path, tokenizer, args)
     found = inspect_data(data, shape_of(recipe), tokenizer, args)
     if report is not None:
         report(found)

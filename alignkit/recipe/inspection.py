@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 from alignkit.data.account import DataReport, take_account
 from alignkit.data.errors import DataError
@@ -14,6 +14,13 @@ from alignkit.data.report import SHOWN
 from alignkit.data.sequences import Treatment
 from alignkit.data.thresholds import nothing_left
 from alignkit.trainers.template import training_template
+
+NOT_WITH_IMAGES = {
+    "precompute_ref_log_probs": "needs every row before training",
+    "packing": "joins rows before training",
+    "padding_free": "joins rows without their images",
+    "pad_to_multiple_of": "pads text",
+}
 
 
 def inspect_data(
@@ -43,6 +50,29 @@ def training_tokenizer(tokenizer: PreTrainedTokenizerBase, treatment: Treatment)
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.chat_template = training_template(tokenizer)
     return tokenizer
+
+
+def refuse_images(data: Data, model: str, tokenizer: PreTrainedTokenizerBase | ProcessorMixin, args: Any) -> None:
+    """Refuse images where they cannot be trained on: TRL would say so after the model is loaded, or not at all.
+
+    Raises:
+        ValueError: a model that reads text only, or an option that needs rows to be tokenized before training.
+    """
+    columns = data.train.column_names or []
+    if "images" not in columns:
+        return
+    if not isinstance(tokenizer, ProcessorMixin):
+        raise ValueError(
+            f"the data hold images, and {model} reads text only; write the path of a model that sees, or leave the "
+            "column of images out of the data"
+        )
+    if getattr(args, "completion_only_loss", None) and "completion" not in columns:
+        raise ValueError("train.completion_only_loss with images needs rows of prompt and completion; remove it")
+    if getattr(args, "assistant_only_loss", None) and "completion" in columns:
+        raise ValueError("train.assistant_only_loss has no effect on rows of prompt and completion; remove it")
+    for option, reason in NOT_WITH_IMAGES.items():
+        if getattr(args, option, None):
+            raise ValueError(f"train.{option} {reason}, and images are prepared while training; remove it")
 
 
 def refuse_lost(data: Data, trainer: Any) -> None:

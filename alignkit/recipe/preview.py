@@ -12,7 +12,7 @@ from alignkit.data.layouts import Shape
 from alignkit.data.load import Data
 from alignkit.data.marked import Marked, mark
 from alignkit.recipe.build import load_recipe_data, load_recipe_tokenizer, shape_of, training_arguments
-from alignkit.recipe.inspection import inspect_data, training_tokenizer, treatment_of
+from alignkit.recipe.inspection import inspect_data, refuse_images, training_tokenizer, treatment_of
 from alignkit.recipe.schema import Recipe
 
 
@@ -49,10 +49,8 @@ def preview(recipe: Recipe, processes: int = 1) -> Preview:
     Raises:
         ValueError: data, tokenizer or options that cannot be used; the message says what to write instead.
     """
+    args = training_arguments(recipe, processes)
     data = load_recipe_data(recipe)
-    return Preview(
-        data=data,
-        shape=shape_of(recipe),
-        tokenizer=load_recipe_tokenizer(recipe, data),
-        args=training_arguments(recipe, processes),
-    )
+    tokenizer = load_recipe_tokenizer(recipe, data)
+    refuse_images(data, recipe.model.path, tokenizer, args)
+    return Preview(data=data, shape=shape_of(recipe), tokenizer=tokenizer, args=args)

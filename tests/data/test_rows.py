@@ -118,7 +118,8 @@ def test_an_empty_system_message_is_kept_because_it_replaces_the_templates_own()
             "wrong role: message 1 of messages is from ['user']; known are system, user, assistant, human, gpt",
         ),
         ([{"role": "user"}], "not text: message 1 of messages is null"),
-        ([{"role": "user", "content": [{"type": "text"}]}], "not text: message 1 of messages is a list"),
+        ([{"role": "user", "content": ["x"]}], "not text: message 1 of messages is a list"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "not text: message 1 of messages is null"),
         ([{"role": "user", "content": " "}], "empty text: message 1 of messages"),
         ([USER, {"role": "assistant", "content": ""}], "empty answer: message 2 of messages"),
         (

@@ -7,10 +7,6 @@ from peft import PeftModel, get_peft_model
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    CLIPImageProcessor,
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
 )
@@ -20,7 +16,8 @@ from alignkit.models.adapters import peft_config
 from alignkit.models.forward import answer_logps
 from alignkit.models.load import architecture, load_config, load_model, load_tokenizer, locate, model_kwargs
 from alignkit.models.spec import Adapter, ModelSpec
-from alignkit.models.tiny import SIZES, byte_tokenizer, tiny
+from alignkit.models.tiny import byte_tokenizer, tiny
+from tests.models.llava import save_llava
 
 LLAMA = ModelSpec(path="tiny:llama")
 
@@ -46,30 +43,7 @@ def adapter_folder(tmp_path):
 @pytest.fixture
 def model_with_eyes(tmp_path):
     """A folder with a LLaVA of toy size, whose tokenizer has no chat template and pads with eos."""
-    tokenizer = byte_tokenizer()
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
-    tokenizer.pad_token, tokenizer.chat_template = tokenizer.eos_token, None
-    config = LlavaConfig(
-        text_config=LlamaConfig(vocab_size=len(tokenizer), **SIZES),
-        vision_config=CLIPVisionConfig(
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            image_size=16,
-            patch_size=8,
-        ),
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-    )
-    LlavaForConditionalGeneration(config).save_pretrained(tmp_path)
-    LlavaProcessor(
-        image_processor=CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}),
-        tokenizer=tokenizer,
-        patch_size=8,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-    ).save_pretrained(tmp_path)
-    return ModelSpec(path=str(tmp_path))
+    return ModelSpec(path=save_llava(tmp_path))
 
 
 def test_a_model_that_sees_images_comes_with_its_processor(model_with_eyes, tmp_path):
