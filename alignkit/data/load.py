@@ -90,7 +90,7 @@ def check_request(spec: DataSpec, shape: str, columns: Sequence[str]) -> None:
     if taken:
         raise ValueError(f"column {taken[0]!r} has a meaning of its own in a row; name the number otherwise")
     if spec.streaming and shape == "unpaired":
-        raise DataError("streaming gives rows as they come, and unpaired rows are mixed so that both kinds meet; remove it")
+        raise DataError("streaming gives rows as they come, and unpaired rows are mixed by their label; remove it")
     if spec.label_noise and shape not in ("pairs", "unpaired"):
         raise DataError(f"label_noise turns preferences round, and rows of shape {shape} hold none; remove it")
 

@@ -14,17 +14,19 @@ from alignkit.data.thresholds import check_thresholds
 from alignkit.models.adapters import peft_config
 from alignkit.models.load import load_model, load_tokenizer
 from alignkit.models.precision import trainer_precision
-from alignkit.objectives import Objective, PairObjective, TokenObjective
+from alignkit.objectives import Objective, PairObjective, TokenObjective, UnpairedObjective
+from alignkit.recipe.balance import balanced
 from alignkit.recipe.inspection import inspect_data, refuse_images, refuse_lost
 from alignkit.recipe.provenance import save_provenance
 from alignkit.recipe.schema import Recipe, family_of
 from alignkit.recipe.world import check_sharding, running_processes
-from alignkit.trainers import ObjectiveTrainer, PairTrainer, TokenTrainer
+from alignkit.trainers import ObjectiveTrainer, PairTrainer, TokenTrainer, UnpairedTrainer
 
 # What follows from the batch shape of an objective: its trainer, and the shape of the rows it learns from.
 TRAINERS: dict[type[Objective] | None, tuple[type[ObjectiveTrainer], Shape]] = {
     PairObjective: (PairTrainer, "pairs"),
     TokenObjective: (TokenTrainer, "tokens"),
+    UnpairedObjective: (UnpairedTrainer, "unpaired"),
 }
 
 
@@ -44,6 +46,7 @@ def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) ->
     if report is not None:
         report(found)
     check_thresholds(found, recipe.data)
+    recipe = balanced(recipe, data.train)
     run = trainer(
         model=load_model(recipe.model),
         objective=recipe.objective,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alignkit.data.spec import DataSpec
-from alignkit.objectives import Objective, PairObjective
+from alignkit.objectives import Objective, PairObjective, UnpairedObjective
 from alignkit.recipe.document import Report
 from alignkit.recipe.schema import TrainSpec
 
@@ -69,6 +69,20 @@ def _pairs(written: Written) -> Iterator[Finding]:
         yield "padding_free", " is switched off by TRL for pairs, in silence", "remove it"
 
 
+def _unpaired(written: Written) -> Iterator[Finding]:
+    if written.family is not UnpairedObjective:
+        return
+    if written.option("per_device_train_batch_size") == 1:
+        what = " = 1 leaves no answer to another prompt in a micro-batch, which this method compares with"
+        yield "per_device_train_batch_size", what, "write 2 or more"
+    if written.option("precompute_ref_log_probs"):
+        what = ": answers to other prompts are drawn anew in every epoch, and need the reference each time"
+        yield "precompute_ref_log_probs", what, "remove it"
+    if "train_sampling_strategy" in written.train:
+        what = " has no effect: every epoch shuffles, with both kinds of answers in each micro-batch"
+        yield "train_sampling_strategy", what, "remove it"
+
+
 def _reference(written: Written) -> Iterator[Finding]:
     precompute = written.option("precompute_ref_log_probs")
     if precompute and written.objective and not written.objective.needs_reference:
@@ -111,6 +125,7 @@ RULES: tuple[Callable[[Written], Iterator[Finding]], ...] = (
     _batches,
     _evaluation,
     _pairs,
+    _unpaired,
     _reference,
     _packing,
     _deprecated,

@@ -8,6 +8,8 @@ from alignkit.recipe.problems import KeyPath, dotted
 # TRL options that say which loss is computed. Here the objective says it, and TRL's own loss is never called.
 OBJECTIVE_OWNS = {
     "beta": "",
+    "desirable_weight": "",
+    "undesirable_weight": "",
     "loss_type": "choose the method with objective.name",
     "loss_weights": "an objective is one method; remove it",
     "label_smoothing": "write objective: {name: robust_dpo, flip_rate: RATE}",

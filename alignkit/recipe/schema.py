@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from alignkit.data.spec import DataSpec
 from alignkit.models.spec import ModelSpec
-from alignkit.objectives import Objective, PairObjective, TokenObjective
+from alignkit.objectives import Objective, PairObjective, TokenObjective, UnpairedObjective
 from alignkit.recipe.describe import alternatives
 from alignkit.recipe.plain import plain
 
@@ -25,6 +25,7 @@ Tracker = Literal["wandb", "trackio", "tensorboard"]
 FAMILIES: dict[type, str] = {
     PairObjective: "DPOConfig",
     TokenObjective: "SFTConfig",
+    UnpairedObjective: "KTOConfig",
 }
 
 
@@ -45,6 +46,7 @@ class TrainSpec:
     """What `train` may say beside TRL's options."""
 
     global_batch_size: int | None = None  # examples per optimiser step over all processes; accumulation follows from it
+    shared_prefix: bool = True  # compute what answers share once, the head on answers only; false gives TRL's forward
 
     def __post_init__(self) -> None:
         if self.global_batch_size is not None and self.global_batch_size < 1:

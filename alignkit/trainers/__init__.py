@@ -3,5 +3,6 @@
 from alignkit.trainers._objective import ObjectiveTrainer
 from alignkit.trainers.pair import PairTrainer
 from alignkit.trainers.token import TokenTrainer
+from alignkit.trainers.unpaired import UnpairedTrainer
 
-__all__ = ["ObjectiveTrainer", "PairTrainer", "TokenTrainer"]
+__all__ = ["ObjectiveTrainer", "PairTrainer", "TokenTrainer", "UnpairedTrainer"]

@@ -52,6 +52,10 @@ class ObjectiveTrainer:
         """What TRL logs beside the loss, as sums and counts over this micro-batch."""
         raise NotImplementedError
 
+    def derived_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
+        """What follows from the means of a micro-batch over all ranks."""
+        return {}
+
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list[Inputs], Tensor]:
@@ -114,7 +118,8 @@ class ObjectiveTrainer:
         rows = torch.stack([torch.stack((total, count, total / count)) for total, count in reduced.values()]).tolist()
         table = dict(zip(reduced, rows, strict=True))
         all_tokens, _, _ = table.pop("num_tokens")
-        _seams.record(self, mode, {name: mean for name, (_, count, mean) in table.items() if count})
+        means = {name: mean for name, (_, count, mean) in table.items() if count}
+        _seams.record(self, mode, {**means, **self.derived_metrics(means)})
         _seams.count_tokens(self, mode, all_tokens)
 
 

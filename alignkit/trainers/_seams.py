@@ -8,11 +8,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 TOUCHED = {
-    "methods": ("_set_signature_columns_if_needed", "get_tp_size", "get_cp_size", "get_sp_size"),
+    "methods": (
+        "_set_signature_columns_if_needed",
+        "_get_train_sampler",
+        "_get_eval_sampler",
+        "get_tp_size",
+        "get_cp_size",
+        "get_sp_size",
+    ),
     "attributes": (
         "_metrics",
         "_total_train_tokens",
         "_signature_columns",
+        "_train_batch_size",
         "current_gradient_accumulation_steps",
         "aux_loss_enabled",
         "router_aux_loss_coef",
@@ -29,6 +37,11 @@ def record(trainer: Any, mode: str, metrics: Mapping[str, float]) -> None:
     """Add metrics of one micro-batch; TRL averages them when it logs."""
     for name, value in metrics.items():
         trainer._metrics[mode][name].append(value)
+
+
+def train_batch_size(trainer: Any) -> int:
+    """Examples of a micro-batch on this device; less than the recipe says once `auto_find_batch_size` has halved it."""
+    return trainer._train_batch_size
 
 
 def count_tokens(trainer: Any, mode: str, tokens: float) -> None:

@@ -4,11 +4,11 @@ import inspect
 
 import pytest
 import trl
-from trl import DPOConfig, SFTConfig
+from trl import DPOConfig, KTOConfig, SFTConfig
 
 from alignkit.models.sources import resolve
 from alignkit.objectives import make
-from alignkit.trainers import PairTrainer, TokenTrainer, _seams
+from alignkit.trainers import PairTrainer, TokenTrainer, UnpairedTrainer, _seams
 from tests.trainers.runs import ROWS, TEXTS
 
 
@@ -16,7 +16,7 @@ def test_trl_is_the_minor_release_the_seams_were_read_in():
     assert trl.__version__.startswith("1.16."), "read trl's changes, run tests/trainers, then widen pyproject's bound"
 
 
-@pytest.mark.parametrize("trainer", [trl.DPOTrainer, trl.SFTTrainer])
+@pytest.mark.parametrize("trainer", [trl.DPOTrainer, trl.KTOTrainer, trl.SFTTrainer])
 def test_public_hooks_keep_their_signatures(trainer):
     assert list(inspect.signature(trainer.compute_loss).parameters) == [
         "self",
@@ -37,7 +37,11 @@ def test_public_hooks_keep_their_signatures(trainer):
 
 @pytest.mark.parametrize(
     ("trainer", "config", "rows", "objective"),
-    [(PairTrainer, DPOConfig, ROWS, make("dpo")), (TokenTrainer, SFTConfig, TEXTS, make("nll"))],
+    [
+        (PairTrainer, DPOConfig, ROWS, make("dpo")),
+        (TokenTrainer, SFTConfig, TEXTS, make("nll")),
+        (UnpairedTrainer, KTOConfig, [{**row, "label": i % 2 == 0} for i, row in enumerate(TEXTS)], make("kto")),
+    ],
 )
 def test_touched_attributes_exist(tmp_path, trainer, config, rows, objective):
     from datasets import Dataset
@@ -60,7 +64,7 @@ def test_only_the_seams_touch_private_names():
             continue
         tree = ast.parse(file.read_text())
         own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-        own |= {"_columns", "_model_inputs"}  # ObjectiveTrainer's, for its subclasses
+        own |= {"_columns", "_model_inputs", "_reduce"}  # ObjectiveTrainer's, for its subclasses
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
                 owner = node.value.id if isinstance(node.value, ast.Name) else ""

@@ -1,0 +1,54 @@
+"""What recipes of single methods cannot say, found before anything is loaded."""
+
+import pytest
+
+from alignkit.recipe import RecipeError, load
+
+RECIPE = """
+objective: {objective}
+model: {{path: "tiny:llama"}}
+data: {{train: [{{source: owner/name}}]}}
+train: {train}
+"""
+
+
+@pytest.mark.parametrize(
+    ("objective", "train", "message"),
+    [
+        (
+            "kto",
+            "{per_device_train_batch_size: 1}",
+            "train.per_device_train_batch_size = 1 leaves no answer to another prompt in a micro-batch, which this "
+            "method compares with; write 2 or more",
+        ),
+        (
+            "kto",
+            "{precompute_ref_log_probs: true}",
+            "train.precompute_ref_log_probs: answers to other prompts are drawn anew in every epoch, and need the "
+            "reference each time; remove it",
+        ),
+        (
+            "kto",
+            "{train_sampling_strategy: random}",
+            "train.train_sampling_strategy has no effect: every epoch shuffles, with both kinds of answers in each "
+            "micro-batch; remove it",
+        ),
+        (
+            "kto",
+            "{desirable_weight: 2}",
+            "train.desirable_weight belongs to the objective; write objective.desirable_weight",
+        ),
+        ("dpo", "{undesirable_weight: 2}", "train.undesirable_weight belongs to the objective; this one has no"),
+        ("{name: kto, desirable_weight: balance}", "{}", "objective.desirable_weight = 'balance'"),
+        ("{name: kto, desirable_weight: 0}", "{}", "objective.desirable_weight = 0"),
+    ],
+)
+def test_what_a_method_cannot_do_is_said_with_the_way_out(write, objective, train, message):
+    with pytest.raises(RecipeError) as caught:
+        load(write(RECIPE.format(objective=objective, train=train)))
+    assert message in str(caught.value)
+
+
+def test_unpaired_methods_take_trl_s_options_for_them(write):
+    recipe = load(write(RECIPE.format(objective="kto", train="{activation_offloading: true}")))
+    assert recipe.config_class.__name__ == "KTOConfig"
