@@ -1,7 +1,6 @@
 """Prompts and answers in, log-probs out: the one forward through which every trainer sees a model.
 
-What is behind it is free to change; nothing outside this file depends on it. At present it is TRL's fused head, to
-the bit what TRL's own trainers compute.
+What is behind it is free to change; nothing outside this file depends on it.
 """
 
 from collections.abc import Mapping
@@ -10,7 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from alignkit.models.fused_head import with_fused_head
+from alignkit.models.answering import Question, with_answers
+from alignkit.models.fused_head import core_of, learns_prompts, with_fused_head
 
 IGNORED = -100  # label of a token that is not scored
 
@@ -30,8 +30,15 @@ class Answers:
     aux_loss: Tensor | None  # scalar, load balance of a mixture of experts; None if not asked for or not one
 
 
-def answer_logps(model: nn.Module, batch: Mapping[str, Any], *, aux_loss: bool = False) -> Answers:
-    """Score the answers in `batch` by `model`, which may be wrapped by peft, DDP or DeepSpeed.
+def answer_logps(
+    model: nn.Module,
+    batch: Mapping[str, Any],
+    *,
+    aux_loss: bool = False,
+    shared_prefix: bool = False,
+    fields: tuple[str, ...] | None = None,
+) -> Answers:
+    """Score the answers in `batch` by `model`, which may be wrapped by peft, DDP, DeepSpeed or FSDP.
 
     Args:
         model: a causal language model; one that TRL's trainers prepared returns the fields they asked for.
@@ -39,12 +46,48 @@ def answer_logps(model: nn.Module, batch: Mapping[str, Any], *, aux_loss: bool =
             elsewhere, as packed batches have it; everything else (`attention_mask`, `position_ids`, `pixel_values`)
             is handed to the model, so take out columns it does not know: it would ignore them in silence.
         aux_loss: also compute the auxiliary loss of a mixture of experts.
+        shared_prefix: run the head on answers only. Otherwise TRL's forward runs, to the bit what its trainers compute.
+        fields: which of `entropy`, `mean_logits` and `is_top1` to compute, without gradient; unset: those that TRL's
+            trainer asked this model for. TRL's forward always computes the latter.
 
     Raises:
         ValueError: neither `completion_mask` nor `labels`, or both.
     """
     inputs = {name: value for name, value in batch.items() if name not in ("completion_mask", "labels")}
     labels = _labels(batch)
+    if not shared_prefix or learns_prompts(model):
+        return _as_trl(model, inputs, labels, aux_loss)
+    return _on_answers(model, inputs, labels, fields, aux_loss)
+
+
+def _on_answers(
+    model: nn.Module, inputs: dict[str, Any], labels: Tensor, fields: tuple[str, ...] | None, aux_loss: bool
+) -> Answers:
+    """The rows as they are, the head on the positions before an answer's token."""
+    mask = labels[:, 1:] != IGNORED
+    rows, columns = mask.nonzero(as_tuple=True)
+    question = Question(
+        core=core_of(model),
+        places=rows * labels.size(1) + columns,
+        targets=labels[:, 1:][mask],
+        fields=fields,
+        aux_loss=aux_loss,
+    )
+    found = with_answers(model)(**inputs, question=question)
+    aux = found.pop("aux_loss", None)
+    table = {name: value.new_zeros(mask.shape).masked_scatter(mask, value) for name, value in found.items()}
+    return Answers(
+        logps=table["logps"],
+        mask=mask,
+        entropy=table.get("entropy"),
+        mean_logits=table.get("mean_logits"),
+        is_top1=table.get("is_top1"),
+        aux_loss=aux,
+    )
+
+
+def _as_trl(model: nn.Module, inputs: dict[str, Any], labels: Tensor, aux_loss: bool) -> Answers:
+    """TRL's fused head on every position."""
     if aux_loss:
         inputs["output_router_logits"] = True
     output = with_fused_head(model)(**inputs, labels=labels, use_cache=False, fused_lm_head=True)
