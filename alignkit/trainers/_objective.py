@@ -7,6 +7,8 @@ matters then: gradients are summed over micro-batches and averaged over ranks, s
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import torch
@@ -25,13 +27,21 @@ class ObjectiveTrainer:
 
     family: ClassVar[type[Objective]]
     beside_model: ClassVar[tuple[str, ...]] = ()  # keys of TRL's batch that are not the model's
+    write_card: Callable[[], str] | None = None  # text of the model card; None leaves it to TRL
     loss_is_scaled_for_ga = True  # transformers must not divide by the accumulation steps again
 
-    def __init__(self, *args: Any, objective: Objective, **kwargs: Any) -> None:
-        """TRL's arguments, and `objective`, an instance of this trainer's family."""
+    def __init__(self, *args: Any, objective: Objective, shared_prefix: bool = True, **kwargs: Any) -> None:
+        """TRL's arguments, and two more.
+
+        Args:
+            objective: an instance of this trainer's family.
+            shared_prefix: compute what answers share once, and the output head on answers only; False gives TRL's
+                forward, to the bit.
+        """
         if not isinstance(objective, self.family):
             raise TypeError(f"{type(self).__name__} takes a {self.family.__name__}; {objective!r} is not one")
         self.objective = objective
+        self.shared_prefix = shared_prefix
         super().__init__(*args, **kwargs)
         _seams.refuse_split_sequences(self)
         self.data_collator = KeepColumns(self.data_collator, objective.columns)
@@ -69,7 +79,9 @@ class ObjectiveTrainer:
         if return_outputs:
             raise ValueError("compute_metrics reads logits, which are never built here; use the logged metrics instead")
         router_weight = _seams.router_weight(self)
-        answers = answer_logps(model, self._model_inputs(inputs), aux_loss=router_weight is not None)
+        answers = answer_logps(
+            model, self._model_inputs(inputs), aux_loss=router_weight is not None, shared_prefix=self.shared_prefix
+        )
         reference = self.reference(inputs) if self.objective.needs_reference else None
         batch = self.batch(inputs, answers.logps, reference)
         loss = self.objective(replace(batch, statistics=self._over_ranks(self.objective.statistics(batch))))
@@ -82,6 +94,17 @@ class ObjectiveTrainer:
             sums["aux_loss"] = (answers.aux_loss.detach(), _numel(answers.aux_loss))
         self._record({**sums, **self.metrics(inputs, answers)}, _tokens(inputs))
         return value
+
+    def scoring(self, model: Any) -> Callable[..., Any]:
+        """`model` as TRL's reference methods call it, with our forward behind."""
+        return AnsweringModel(model) if self.shared_prefix else model
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Called by TRL with every checkpoint and before a push; whoever saves a model calls it last."""
+        if self.write_card is None:
+            super().create_model_card(*args, **kwargs)
+        elif self.is_world_process_zero():
+            (Path(self.args.output_dir) / "README.md").write_text(self.write_card(), encoding="utf-8")
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -121,6 +144,16 @@ class ObjectiveTrainer:
         means = {name: mean for name, (_, count, mean) in table.items() if count}
         _seams.record(self, mode, {**means, **self.derived_metrics(means)})
         _seams.count_tokens(self, mode, all_tokens)
+
+
+@dataclass(frozen=True)
+class AnsweringModel:
+    """Answers `model(..., labels=labels, fused_lm_head=True).log_probs`, which TRL asks of a reference, our way."""
+
+    model: Any
+
+    def __call__(self, *, fused_lm_head: bool, use_cache: bool, **inputs: Any) -> SimpleNamespace:
+        return SimpleNamespace(log_probs=answer_logps(self.model, inputs, shared_prefix=True, fields=()).logps)
 
 
 @dataclass(frozen=True)

@@ -43,11 +43,11 @@ class PairTrainer(ObjectiveTrainer, DPOTrainer):
         return torch.cat(self.compute_ref_log_probs(self.ref_model or self.model, inputs))
 
     def compute_ref_log_probs(self, model: object, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        return super().compute_ref_log_probs(model, self._model_inputs(inputs))
+        return super().compute_ref_log_probs(self.scoring(model), self._model_inputs(inputs))
 
     def mean_logps(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Log-probability per token of the chosen and of the rejected answers, (B,) each, by the model as it is."""
-        answers = answer_logps(self.model, self._model_inputs(inputs))
+        answers = answer_logps(self.model, self._model_inputs(inputs), shared_prefix=self.shared_prefix, fields=())
         means = answers.logps.sum(dim=1) / answers.mask.sum(dim=1).clamp(min=1)
         chosen, rejected = means.chunk(2)
         return chosen, rejected

@@ -7,6 +7,7 @@ from datasets import Dataset
 from peft import LoraConfig
 
 from alignkit.models.sources import resolve
+from alignkit.trainers import ObjectiveTrainer
 
 ROWS = [
     {
@@ -42,6 +43,8 @@ def train(
         "disable_tqdm": True,
     }
     args |= options.pop("args", {})
+    if issubclass(trainer, ObjectiveTrainer):
+        options.setdefault("shared_prefix", False)  # TRL's forward, to compare to the bit
     run = trainer(
         model=options.pop("model", None) or resolve("tiny:llama"),
         args=config(**args),

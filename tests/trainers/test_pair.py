@@ -13,6 +13,18 @@ ROUNDED = {"logits/chosen", "logits/rejected", "eval_logits/chosen", "eval_logit
 
 @pytest.mark.parametrize("peft", [None, LORA], ids=["full", "lora"])
 @pytest.mark.parametrize("precompute", [False, True], ids=["online", "precomputed"])
+def test_the_shared_forward_trains_as_trl_to_rounding(tmp_path, peft, precompute):
+    args = {"gradient_accumulation_steps": 2, "precompute_ref_log_probs": precompute}
+    theirs = train(DPOTrainer, DPOConfig, tmp_path, args=args, peft_config=peft)
+    options = {"objective": make("dpo", beta=0.1), "shared_prefix": True}
+    ours = train(PairTrainer, DPOConfig, tmp_path, args=args, peft_config=peft, **options)
+    gaps = differences(ours, theirs)
+    assert max(gaps["loss"], gaps["rewards/margins"], gaps["entropy"]) <= 1e-5
+    assert gaps["grad_norm"] <= 1e-4 * theirs[0]["grad_norm"]
+
+
+@pytest.mark.parametrize("peft", [None, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("precompute", [False, True], ids=["online", "precomputed"])
 @pytest.mark.parametrize("steps", [1, 2])
 def test_dpo_is_trl_to_the_last_bit(tmp_path, peft, precompute, steps):
     args = {"gradient_accumulation_steps": steps, "precompute_ref_log_probs": precompute}
