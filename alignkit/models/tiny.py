@@ -47,10 +47,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "phi3": WINDOW,
     "mixtral": WINDOW | EXPERTS | {"num_local_experts": 4},
     "qwen3_moe": EXPERTS | {"num_experts": 4, "moe_intermediate_size": 32},
-    "gpt2": {
-        "n_inner": 64,
-        "max_position_embeddings": 1024,
-    },  # its positions are learned: 4096 would be the whole model
+    # its positions are learned, and 4096 of them would be most of the model
+    "gpt2": {"n_inner": 64, "max_position_embeddings": 1024},
 }
 
 # A qwen2 folder is read by Qwen2Tokenizer whatever it says; that class adds <|endoftext|> unless it is there
