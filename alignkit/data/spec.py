@@ -9,6 +9,8 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import ClassVar, Literal, get_args
 
+from alignkit.data.revision import RevisionPrompt
+
 Format = Literal["auto", "prompt", "messages", "sharegpt", "alpaca", "implicit", "text"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
@@ -76,6 +78,7 @@ class DataSpec:
     on_bad_rows: Literal["error", "drop"] = "error"  # stop at rows that cannot be used, or drop and count them
     streaming: bool = False  # read while training, for data that do not fit the disk; weights become probabilities
     label_noise: float = 0.0  # for studies: fraction of training preferences turned round
+    revision_prompt: str | None = None  # of srpo: text with {prompt} and {draft} that asks for a better answer
     max_truncated: float | str | None = None  # stop if more examples are longer than train.max_length: 1% or 0.01
     max_lost_end: float | str | None = None  # stop if more lack the token that ends an answer: 1% or 0.01
 
@@ -92,6 +95,8 @@ class DataSpec:
             raise ValueError(f"on_bad_rows = {self.on_bad_rows!r} is not known; write error or drop")
         if not 0 <= self.label_noise <= 1:
             raise ValueError(f"label_noise = {self.label_noise} must be a fraction from 0 to 1; 0.25 turns a quarter")
+        if self.revision_prompt is not None:
+            RevisionPrompt(template=self.revision_prompt)
         for name in ("max_truncated", "max_lost_end"):
             object.__setattr__(self, name, as_share(name, getattr(self, name)))
         self._refuse_contradictions()

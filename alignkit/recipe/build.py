@@ -10,17 +10,18 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerContro
 from alignkit.data.account import DataReport
 from alignkit.data.layouts import Shape
 from alignkit.data.load import Data, load_data
+from alignkit.data.revision import RevisionPrompt
 from alignkit.data.thresholds import check_thresholds
 from alignkit.models.adapters import peft_config
 from alignkit.models.load import load_model, load_tokenizer
 from alignkit.models.precision import trainer_precision
-from alignkit.objectives import Objective, PairObjective, TokenObjective, UnpairedObjective
+from alignkit.objectives import Objective, PairObjective, RevisionObjective, TokenObjective, UnpairedObjective
 from alignkit.recipe.balance import balanced
 from alignkit.recipe.inspection import inspect_data, refuse_images, refuse_lost
 from alignkit.recipe.provenance import save_provenance
 from alignkit.recipe.schema import Recipe, family_of
 from alignkit.recipe.world import check_sharding, running_processes
-from alignkit.trainers import ObjectiveTrainer, PairTrainer, TokenTrainer, UnpairedTrainer
+from alignkit.trainers import ObjectiveTrainer, PairTrainer, RevisionTrainer, TokenTrainer, UnpairedTrainer
 
 # What follows from the batch shape of an objective: its trainer, and the shape of the rows it learns from.
 TRAINERS: dict[type[Objective] | None, tuple[type[ObjectiveTrainer], Shape]] = {
@@ -31,6 +32,7 @@ TRAINERS: dict[type[Objective] | None, tuple[type[ObjectiveTrainer], Shape]] = {
 
 
 def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) -> ObjectiveTrainer:
+    RevisionObjective: (RevisionTrainer, "pairs"),
     """Load what the recipe names and put it together. `report` is called with the data report before the model loads.
 
     Raises:
@@ -61,6 +63,7 @@ def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) ->
         refuse_lost(data, run)
     run.add_callback(SaveProvenance(recipe, data, found))
     return run
+        **own_options(recipe),
 
 
 def training_arguments(recipe: Recipe, processes: int | None = None) -> TrainingArguments:
@@ -72,6 +75,13 @@ def training_arguments(recipe: Recipe, processes: int | None = None) -> Training
     options |= {**trainer_precision(recipe.model), "report_to": list(recipe.report) or "none"}
     args = recipe.config_class(**options)
     steps = recipe.settings.accumulation_steps(args.per_device_train_batch_size, processes or running_processes())
+def own_options(recipe: Recipe) -> dict[str, Any]:
+    """Arguments that one trainer takes and the others do not."""
+    if isinstance(recipe.objective, RevisionObjective) and recipe.data.revision_prompt is not None:
+        return {"revision_prompt": RevisionPrompt(template=recipe.data.revision_prompt)}
+    return {}
+
+
     if steps is not None:
         args.gradient_accumulation_steps = steps
     return args

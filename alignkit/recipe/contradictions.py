@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from alignkit.data.spec import DataSpec
-from alignkit.objectives import Objective, PairObjective, UnpairedObjective
+from alignkit.objectives import Objective, PairObjective, RevisionObjective, UnpairedObjective
 from alignkit.recipe.document import Report
 from alignkit.recipe.schema import TrainSpec
 
-Finding = tuple[str, str, str]  # (key of train, what, instead)
+Finding = tuple[str, str, str]  # (key of train or dotted path, what, instead)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,8 @@ class Written:
 def check_contradictions(written: Written, report: Report) -> None:
     for rule in RULES:
         for key, what, instead in rule(written):
-            report.add(("train", key), f"train.{key}{what}", instead)
+            path = key if "." in key else f"train.{key}"
+            report.add(tuple(path.split(".")), f"{path}{what}", instead)
 
 
 def _batches(written: Written) -> Iterator[Finding]:
@@ -65,8 +66,14 @@ def _evaluation(written: Written) -> Iterator[Finding]:
 
 
 def _pairs(written: Written) -> Iterator[Finding]:
-    if written.family is PairObjective and written.option("padding_free"):
+    if written.family in (PairObjective, RevisionObjective) and written.option("padding_free"):
         yield "padding_free", " is switched off by TRL for pairs, in silence", "remove it"
+
+
+def _revisions(written: Written) -> Iterator[Finding]:
+    asked = written.data and written.data.revision_prompt is not None
+    if asked and written.family not in (None, RevisionObjective):
+        yield "data.revision_prompt", " has no effect: this objective learns no revisions", "remove it"
 
 
 def _unpaired(written: Written) -> Iterator[Finding]:
@@ -125,6 +132,7 @@ RULES: tuple[Callable[[Written], Iterator[Finding]], ...] = (
     _batches,
     _evaluation,
     _pairs,
+    _revisions,
     _unpaired,
     _reference,
     _packing,

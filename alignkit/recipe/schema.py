@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from alignkit.data.spec import DataSpec
 from alignkit.models.spec import ModelSpec
-from alignkit.objectives import Objective, PairObjective, TokenObjective, UnpairedObjective
+from alignkit.objectives import Objective, PairObjective, RevisionObjective, TokenObjective, UnpairedObjective
 from alignkit.recipe.describe import alternatives
 from alignkit.recipe.plain import plain
 
@@ -27,6 +27,7 @@ FAMILIES: dict[type, str] = {
     TokenObjective: "SFTConfig",
     UnpairedObjective: "KTOConfig",
 }
+    RevisionObjective: "DPOConfig",
 
 
 # Options whose constructors look for hardware or start something; the run itself meets their errors.

@@ -2,7 +2,8 @@
 
 from alignkit.trainers._objective import ObjectiveTrainer
 from alignkit.trainers.pair import PairTrainer
+from alignkit.trainers.revision import RevisionTrainer
 from alignkit.trainers.token import TokenTrainer
 from alignkit.trainers.unpaired import UnpairedTrainer
 
-__all__ = ["ObjectiveTrainer", "PairTrainer", "TokenTrainer", "UnpairedTrainer"]
+__all__ = ["ObjectiveTrainer", "PairTrainer", "RevisionTrainer", "TokenTrainer", "UnpairedTrainer"]

@@ -152,7 +152,7 @@ class AnsweringModel:
 
     model: Any
 
-    def __call__(self, *, fused_lm_head: bool, use_cache: bool, **inputs: Any) -> SimpleNamespace:
+    def __call__(self, *, fused_lm_head: bool, use_cache: bool = False, **inputs: Any) -> SimpleNamespace:
         return SimpleNamespace(log_probs=answer_logps(self.model, inputs, shared_prefix=True, fields=()).logps)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 TOUCHED = {
     "methods": (
         "_set_signature_columns_if_needed",
+        "_prepare_dataset",
         "_get_train_sampler",
         "_get_eval_sampler",
         "get_tp_size",

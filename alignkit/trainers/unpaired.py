@@ -70,11 +70,15 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
     ) -> Tensor:
         reference, mismatched_reference = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
         with torch.no_grad():
-            mismatched = answer_logps(model, self._mismatched(inputs)).logps.sum(dim=1)
+            rows = self._mismatched(inputs)
+            mismatched = answer_logps(model, rows, shared_prefix=self.shared_prefix, fields=()).logps.sum(dim=1)
         gap = mismatched - mismatched_reference
         total, count = self._reduce({"kl": (gap.sum(), torch.tensor(gap.numel(), device=gap.device))})["kl"]
         known = {**inputs, "reference": reference, "kl": total / count}
         return super().compute_loss(model, known, return_outputs, num_items_in_batch)
+
+    def compute_ref_log_probs(self, model: object, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        return super().compute_ref_log_probs(self.scoring(model), inputs)
 
     def reference(self, inputs: Inputs) -> Tensor:
         return inputs["reference"]

@@ -52,3 +52,13 @@ def test_what_a_method_cannot_do_is_said_with_the_way_out(write, objective, trai
 def test_unpaired_methods_take_trl_s_options_for_them(write):
     recipe = load(write(RECIPE.format(objective="kto", train="{activation_offloading: true}")))
     assert recipe.config_class.__name__ == "KTOConfig"
+
+
+def test_a_revision_prompt_is_for_methods_that_revise(write):
+    recipe = "{objective: OBJECTIVE, model: {path: x}, data: {train: [{source: o/n}], revision_prompt: TEXT}}"
+    text = recipe.replace("TEXT", "'{prompt} {draft}'")
+    assert load(write(text.replace("OBJECTIVE", "srpo"))).data.revision_prompt == "{prompt} {draft}"
+    with pytest.raises(RecipeError, match=r"data\.revision_prompt has no effect: this objective learns no revisions"):
+        load(write(text.replace("OBJECTIVE", "dpo")))
+    with pytest.raises(RecipeError, match=r"data\.revision_prompt holds \{x\}, which nothing is put in for"):
+        load(write(recipe.replace("OBJECTIVE", "srpo").replace("TEXT", "'{x} {draft}'")))
