@@ -28,11 +28,11 @@ TRAINERS: dict[type[Objective] | None, tuple[type[ObjectiveTrainer], Shape]] = {
     PairObjective: (PairTrainer, "pairs"),
     TokenObjective: (TokenTrainer, "tokens"),
     UnpairedObjective: (UnpairedTrainer, "unpaired"),
+    RevisionObjective: (RevisionTrainer, "pairs"),
 }
 
 
 def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) -> ObjectiveTrainer:
-    RevisionObjective: (RevisionTrainer, "pairs"),
     """Load what the recipe names and put it together. `report` is called with the data report before the model loads.
 
     Raises:
@@ -57,13 +57,20 @@ def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) ->
         eval_dataset=data.eval,
         processing_class=tokenizer,
         peft_config=peft_config(recipe.model.adapter) if recipe.model.adapter else None,
+        **own_options(recipe),
     )
     check_sharding(run.accelerator.distributed_type)
     if recipe.data.on_bad_rows == "error":
         refuse_lost(data, run)
     run.add_callback(SaveProvenance(recipe, data, found))
     return run
-        **own_options(recipe),
+
+
+def own_options(recipe: Recipe) -> dict[str, Any]:
+    """Arguments that one trainer takes and the others do not."""
+    if isinstance(recipe.objective, RevisionObjective) and recipe.data.revision_prompt is not None:
+        return {"revision_prompt": RevisionPrompt(template=recipe.data.revision_prompt)}
+    return {}
 
 
 def training_arguments(recipe: Recipe, processes: int | None = None) -> TrainingArguments:
@@ -75,13 +82,6 @@ def training_arguments(recipe: Recipe, processes: int | None = None) -> Training
     options |= {**trainer_precision(recipe.model), "report_to": list(recipe.report) or "none"}
     args = recipe.config_class(**options)
     steps = recipe.settings.accumulation_steps(args.per_device_train_batch_size, processes or running_processes())
-def own_options(recipe: Recipe) -> dict[str, Any]:
-    """Arguments that one trainer takes and the others do not."""
-    if isinstance(recipe.objective, RevisionObjective) and recipe.data.revision_prompt is not None:
-        return {"revision_prompt": RevisionPrompt(template=recipe.data.revision_prompt)}
-    return {}
-
-
     if steps is not None:
         args.gradient_accumulation_steps = steps
     return args
