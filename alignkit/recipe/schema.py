@@ -26,8 +26,8 @@ FAMILIES: dict[type, str] = {
     PairObjective: "DPOConfig",
     TokenObjective: "SFTConfig",
     UnpairedObjective: "KTOConfig",
-}
     RevisionObjective: "DPOConfig",
+}
 
 
 # Options whose constructors look for hardware or start something; the run itself meets their errors.
