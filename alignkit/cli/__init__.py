@@ -9,6 +9,7 @@ COMMANDS = {
     "train": "Train a recipe.",
     "demo": "Train a small chat model in minutes and show what changed.",
     "check": "Validate a recipe and say what it would do.",
+    "revise": "Let a model improve on its own answers, and show every draft.",
     "data": "Show what a recipe trains on, token by token, or as an HTML report.",
     "list": "Show the methods, with formula and source.",
     "schema": "Print the JSON Schema of recipes, for editors.",
