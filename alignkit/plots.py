@@ -1,27 +1,68 @@
-"""Curves of a run as a PNG."""
+"""Curves of a run, as a PNG or as SVG inside a page."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 PANELS = ("loss", "rewards/accuracies", "rewards/margins", "logps", "mean_token_accuracy", "grad_norm")
+ACROSS = 3  # panels in a row
+MANY = 2000  # points of a line that become a picture in the SVG, which would have megabytes else
+
+History = Sequence[Mapping[str, float]]  # `trainer.state.log_history`
+
+# Text stays text; without a salt of its own every SVG has other ids; a dollar in a name is no formula.
+_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "alignkit", "text.parse_math": False}
 
 
-def plot_history(history: Sequence[Mapping[str, float]], path: Path, title: str = "") -> None:
-    """Draw what a trainer logged (`trainer.state.log_history`), a panel per quantity that is there, over steps."""
-    panels = [name for name in PANELS if any(key.startswith(name) for entry in history for key in entry)]
-    figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
+def plot_history(history: History, path: Path, title: str = "") -> None:
+    """Write what a trainer logged to a PNG, a panel per quantity that is there, over steps.
+
+    Raises:
+        ValueError: nothing was logged that there is a panel for.
+    """
+    with mpl.rc_context(_STYLE):
+        drawn(history, title).savefig(path, dpi=120)
+
+
+def svg_of(history: History) -> str:
+    """The same curves as an `<svg>` element that needs nothing from outside. Raises ValueError as well."""
+    text = io.StringIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    with mpl.rc_context(_STYLE):
+        drawn(history).savefig(text, format="svg", metadata=nothing)
+    return text.getvalue()[text.getvalue().index("<svg") :]  # without the head of a file of its own
+
+
+def drawn(history: History, title: str = "") -> Figure:
+    panels = [name for name in PANELS if keys_of(history, name)]
+    if not panels:
+        raise ValueError(f"nothing to draw: none of {', '.join(PANELS)} was logged")
+    across = min(len(panels), ACROSS)
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(4.2 * across, 3.2 * down), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        keys = sorted({key for entry in history for key in entry if key.removeprefix("eval_").startswith(name)})
-        for key in keys:
+    places = figure.subplots(down, across, squeeze=False).ravel().tolist()
+    for name, axes in zip(panels, places, strict=False):
+        for key in keys_of(history, name):
             points = [(entry["step"], entry[key]) for entry in history if key in entry]
-            axes.plot(*zip(*points, strict=True), marker="o" if len(points) < 10 else None, label=key, linewidth=1.2)
+            marker = "o" if len(points) < 10 else None
+            x, y = zip(*points, strict=True)
+            axes.plot(x, y, marker=marker, markersize=4, label=key, linewidth=1.2, rasterized=len(points) > MANY)
         axes.set_xlabel("step")
         axes.set_title(name, fontsize=10)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
+    for axes in places[len(panels) :]:
+        axes.set_axis_off()
     figure.suptitle(title)
-    figure.savefig(path, dpi=120)
+    return figure
+
+
+def keys_of(history: History, panel: str) -> list[str]:
+    """What was logged of a quantity, on the training and on the evaluation set."""
+    return sorted({key for entry in history for key in entry if key.removeprefix("eval_").startswith(panel)})
