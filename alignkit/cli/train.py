@@ -28,8 +28,11 @@ def command(recipe: str, overrides: tuple[str, ...]) -> None:
     use_table(trainer)
     trainer.train()
     trainer.save_model()
+    trainer.create_model_card()  # last, since an adapter's library writes into it when it saves
     if trainer.is_world_process_zero():
         click.echo(_where(Path(trainer.args.output_dir), adapter=loaded.model.adapter is not None))
+        if trainer.args.push_to_hub:
+            click.echo(f"hub:   {trainer.hub_model_id}")
 
 
 def _where(folder: Path, adapter: bool) -> str:
@@ -39,5 +42,6 @@ def _where(folder: Path, adapter: bool) -> str:
     return (
         f"\nmodel: {folder}\n"
         f"load:  from {library} import {loader}; model = {loader}.from_pretrained({str(folder)!r})\n"
-        f"again: alignkit train {folder / 'recipe.yaml'}"
+        f"again: alignkit train {folder / 'recipe.yaml'}\n"
+        f"page:  {folder / 'summary.html'}"
     )

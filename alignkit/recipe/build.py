@@ -17,9 +17,13 @@ from alignkit.models.load import load_model, load_tokenizer
 from alignkit.models.precision import trainer_precision
 from alignkit.objectives import Objective, PairObjective, RevisionObjective, TokenObjective, UnpairedObjective
 from alignkit.recipe.balance import balanced
+from alignkit.recipe.hub import make_repository
 from alignkit.recipe.inspection import inspect_data, refuse_images, refuse_lost
+from alignkit.recipe.metrics_file import MetricsFile
 from alignkit.recipe.provenance import save_provenance
 from alignkit.recipe.schema import Recipe, family_of
+from alignkit.recipe.summary.attach import attach_summary
+from alignkit.recipe.summary.facts import Facts, without_texts
 from alignkit.recipe.world import check_sharding, running_processes
 from alignkit.trainers import ObjectiveTrainer, PairTrainer, RevisionTrainer, TokenTrainer, UnpairedTrainer
 
@@ -49,6 +53,7 @@ def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) ->
         report(found)
     check_thresholds(found, recipe.data)
     recipe = balanced(recipe, data.train)
+    make_repository(args)
     run = trainer(
         model=load_model(recipe.model),
         objective=recipe.objective,
@@ -62,7 +67,10 @@ def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) ->
     check_sharding(run.accelerator.distributed_type)
     if recipe.data.on_bad_rows == "error":
         refuse_lost(data, run)
-    run.add_callback(SaveProvenance(recipe, data, found))
+    shown = without_texts(found) if args.push_to_hub else found
+    run.add_callback(SaveProvenance(recipe, data, shown))
+    run.add_callback(MetricsFile())
+    attach_summary(run, Facts.of(recipe, data, shown))
     return run
 
 

@@ -17,6 +17,7 @@ from alignkit.data.spec import DataSpec
 from alignkit.models.spec import ModelSpec
 from alignkit.recipe.describe import alternatives, choices, is_list, is_mapping
 from alignkit.recipe.schema import FAMILIES, Tracker, TrainSpec, all_options, family_of, option_help
+from alignkit.recipe.summary.spec import SummarySpec
 from alignkit.recipe.train_section import train_keys
 from alignkit.recipe.typed import fields_of
 
@@ -31,6 +32,7 @@ def json_schema() -> Schema:
         "data": of_dataclass(DataSpec),
         "train": _train(),
         "report": _report(),
+        "summary": of_dataclass(SummarySpec),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

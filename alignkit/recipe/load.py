@@ -17,6 +17,7 @@ from alignkit.recipe.problems import Problem, RecipeError, split_advice
 from alignkit.recipe.report_section import check_report
 from alignkit.recipe.schema import FAMILIES, Recipe, config_class, family_of, refusal
 from alignkit.recipe.shipped import resolve_recipe
+from alignkit.recipe.summary.spec import SummarySpec
 from alignkit.recipe.train_section import check_train, train_keys
 from alignkit.recipe.typed import INVALID, Checker, fields_of
 from alignkit.recipe.unknown import Unknown
@@ -28,6 +29,7 @@ SECTIONS = {
     "data": "write data: {train: [{source: FILE}]}",
     "train": "",
     "report": "",
+    "summary": "",
 }
 
 
@@ -71,6 +73,7 @@ class _Sections:
             "train": train_keys(self.objective),
             "data": fields_of(DataSpec),
             "data.train.0": fields_of(Source),
+            "summary": fields_of(SummarySpec),
         }
         self.unknown = Unknown(report, keys)
         self.checker = Checker(report, self.unknown)
@@ -84,11 +87,20 @@ class _Sections:
         data = self._construct("data", DataSpec)
         train, settings = check_train(self._mapping("train"), self.objective, self.checker, self.unknown)
         trackers = check_report(self.data.get("report"), self.checker)
+        summary = self.checker.construct(SummarySpec, self._mapping("summary"), ("summary",))
         self._together(objective, data, train, settings)
-        if self.report or any(section is INVALID for section in (objective, model, data, settings, trackers)):
+        sections = (objective, model, data, settings, trackers, summary)
+        if self.report or any(section is INVALID for section in sections):
             return None
         return Recipe(
-            objective=objective, model=model, data=data, train=train, settings=settings, report=trackers, path=file
+            objective=objective,
+            model=model,
+            data=data,
+            train=train,
+            settings=settings,
+            report=trackers,
+            summary=summary,
+            path=file,
         )
 
     def _objective_class(self) -> type[Objective] | None:

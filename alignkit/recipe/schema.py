@@ -18,6 +18,7 @@ from alignkit.models.spec import ModelSpec
 from alignkit.objectives import Objective, PairObjective, RevisionObjective, TokenObjective, UnpairedObjective
 from alignkit.recipe.describe import alternatives
 from alignkit.recipe.plain import plain
+from alignkit.recipe.summary.spec import SummarySpec
 
 Tracker = Literal["wandb", "trackio", "tensorboard"]
 
@@ -80,6 +81,7 @@ class Recipe:
     train: Mapping[str, Any]  # the TRL options that were written, under TRL's names
     settings: TrainSpec = field(default_factory=TrainSpec)
     report: tuple[Tracker, ...] = ()
+    summary: SummarySpec = field(default_factory=SummarySpec)
     path: Path | None = field(default=None, compare=False)  # the file it was read from
 
     @property
@@ -99,6 +101,7 @@ class Recipe:
             "data": plain(self.data),
             "train": {**plain(self.train), **settings},
             "report": list(self.report) or "none",
+            "summary": plain(self.summary),
         }
 
 

@@ -13,7 +13,7 @@ NAMES = """
 objective model data train report name beta q flip_rate path adapter rank targets tokenizer source split weight limit
 columns eval holdout streaming learning_rate max_steps optim eval_strategy save_steps global_batch_size packing reward
 per_device_train_batch_size gradient_accumulation_steps accelerator_config split_batches deepspeed debug warmup_ratio
-bf16 lora_r loss_type zzz 0 1
+bf16 lora_r loss_type summary answers max_new_tokens zzz 0 1
 """
 TEXTS = "dpo nll napo robust_dpo dynamic yes no steps epoch org/x tiny:llama ./x ~nobody/x a.b 1e-5"
 KEYS = st.sampled_from(NAMES.split()) | st.text(max_size=5)
@@ -29,7 +29,7 @@ SECTIONS = st.fixed_dictionaries(
         "data": st.just({"train": [{"source": "org/rows"}]}) | VALUES,
         "train": st.dictionaries(KEYS, SCALARS | VALUES, max_size=6),
     },
-    optional={"report": VALUES, "zzz": VALUES},
+    optional={"report": VALUES, "summary": VALUES, "zzz": VALUES},
 )
 OVERRIDES = st.lists(st.builds("{}.{}={}".format, KEYS, KEYS, st.text(max_size=6)) | st.text(max_size=12), max_size=2)
 
