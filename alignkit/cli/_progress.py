@@ -31,11 +31,11 @@ COLUMNS = {  # logged name: (heading, format)
 }
 
 
-def use_table(trainer: Trainer) -> None:
-    """Replace transformers' printing of dictionaries by a compact table."""
+def use_table(trainer: Trainer, console: Console | None = None) -> None:
+    """Replace transformers' printing of dictionaries by a compact table, on the console where one is given."""
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
-    trainer.add_callback(Table())
+    trainer.add_callback(Table(console))
 
 
 class Table(TrainerCallback):
@@ -50,7 +50,7 @@ class Table(TrainerCallback):
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
-            disable=not self.console.is_terminal,
+            disable=not self.console.is_terminal or self.console.record,  # a recording holds every state of a bar
         )
         self.started = 0.0
 

@@ -1,4 +1,7 @@
-"""`alignkit demo [key=value ...]`"""
+"""`alignkit demo [--record FILE.svg] [key=value ...]`"""
+
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,24 +12,45 @@ RECIPE = "demo/smollm2"
 
 @click.command(name="demo")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-def command(overrides: tuple[str, ...]) -> None:
+@click.option(
+    "--record", type=click.Path(path_type=Path, dir_okay=False), help="Draw the terminal to this SVG as well."
+)
+def command(overrides: tuple[str, ...], record: Path | None) -> None:
     """Train a small chat model on a hundred preference pairs and show what changed.
 
     Minutes on two cores, no GPU, no download from a hub. KEY=VALUE as for `alignkit train`.
     """
+    from alignkit.cli import _recording
     from alignkit.cli._progress import use_table
     from alignkit.recipe import load
     from alignkit.studies import demo
 
     with user_errors():
+        _recording.check(record)
         recipe = load(RECIPE, overrides)
-    outcome = demo.run(recipe, prepare=use_table)
+    console = _recording.console(record)
+    if record is not None:
+        console.print(f"$ {' '.join(('alignkit demo', *overrides))}", markup=False)
+    outcome = demo.run(recipe, prepare=lambda trainer: use_table(trainer, console))
+    for text in texts(outcome):
+        console.print(text, soft_wrap=record is None)
+    if record is not None:
+        _recording.save(console, record, "alignkit demo")
+        click.echo(f"terminal: {record}")
+
+
+def texts(outcome: Any) -> list[Any]:
+    """What is printed once the demo has run: prompts with the answers before and after, then the figures."""
+    from rich.text import Text
+
+    parts = []
     for prompt, before, after in zip(outcome.prompts, outcome.before.answers, outcome.after.answers, strict=True):
-        click.echo(f"\n{click.style(prompt, bold=True)}\n  before: {_one_line(before)}\n  after:  {_one_line(after)}")
-    click.echo(summary(outcome))
+        answers = f"\n  before: {_one_line(before)}\n  after:  {_one_line(after)}"
+        parts.append(Text("\n").append(_one_line(prompt), style="bold").append(answers))
+    return [*parts, Text(summary(outcome))]
 
 
-def summary(outcome) -> str:
+def summary(outcome: Any) -> str:
     """The demo's figures, before and after."""
     rows = [
         (f"chosen answer likelier per token, {outcome.pairs} held-out pairs", "accuracy", "{:.0%}"),
@@ -38,8 +62,11 @@ def summary(outcome) -> str:
         before, after = (form.format(getattr(moment, field)) for moment in (outcome.before, outcome.after))
         lines.append(f"{label:54}{before:>6}  {after:>6}")
     lines.append(f"{'chosen answer gained more than the rejected one':54}{'':>6}  {outcome.reward_accuracy:>6.0%}")
-    return "\n" + "\n".join(lines) + f"\n\ncurves: {outcome.curves}\nmodel:  {outcome.model}"
+    files = f"curves: {outcome.curves}\npage:   {outcome.page}\nmodel:  {outcome.model}"
+    return "\n" + "\n".join(lines) + "\n\n" + files
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    from alignkit.data.marked import visible
+
+    return visible(" ".join(text.split()))

@@ -38,6 +38,7 @@ class Outcome:
     reward_accuracy: float  # share of pairs whose chosen answer gained more log-probability than the rejected one
     pairs: int  # held-out pairs
     curves: Path
+    page: Path
     model: Path
 
 
@@ -58,6 +59,7 @@ def run(recipe: Recipe, prepare: Any = None) -> Outcome:
     accuracy = trainer.evaluate()["eval_rewards/accuracies"]
     folder = Path(trainer.args.output_dir)
     trainer.save_model()
+    trainer.create_model_card()
     curves = folder / "curves.png"
     plot_history(trainer.state.log_history, curves, f"{recipe.model.path}, {len(trainer.train_dataset)} pairs")
     return Outcome(
@@ -67,6 +69,7 @@ def run(recipe: Recipe, prepare: Any = None) -> Outcome:
         reward_accuracy=accuracy,
         pairs=len(trainer.eval_dataset),
         curves=curves,
+        page=folder / "summary.html",
         model=folder,
     )
 
