@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from alignkit import __version__
+
 COMMANDS = {
     "train": "Train a recipe.",
     "demo": "Train a small chat model in minutes and show what changed.",
@@ -42,6 +44,6 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup)
-@click.version_option(package_name="alignkit")
+@click.version_option(__version__, prog_name="alignkit")
 def main() -> None:
     """LLM alignment training in which every objective is exactly its paper's mathematics."""
