@@ -24,6 +24,7 @@ from alignkit.recipe.provenance import save_provenance
 from alignkit.recipe.schema import Recipe, family_of
 from alignkit.recipe.summary.attach import attach_summary
 from alignkit.recipe.summary.facts import Facts, without_texts
+from alignkit.recipe.trackers import RecipeInWandb
 from alignkit.recipe.world import check_sharding, running_processes
 from alignkit.trainers import ObjectiveTrainer, PairTrainer, RevisionTrainer, TokenTrainer, UnpairedTrainer
 
@@ -70,6 +71,7 @@ def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) ->
     shown = without_texts(found) if args.push_to_hub else found
     run.add_callback(SaveProvenance(recipe, data, shown))
     run.add_callback(MetricsFile())
+    run.add_callback(RecipeInWandb(recipe))
     attach_summary(run, Facts.of(recipe, data, shown))
     return run
 
