@@ -2,7 +2,8 @@ import pytest
 
 import alignkit
 from alignkit.cli import COMMANDS
-from tests.cli.commands import ROOT, invoke, launch
+from tests.cli.commands import invoke
+from tests.launching import ROOT, launch
 
 
 def test_help_names_every_command():

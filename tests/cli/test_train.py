@@ -6,8 +6,9 @@ import pytest
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM
 
-from tests.cli.commands import invoke, launch
+from tests.cli.commands import invoke
 from tests.cli.wandb_file import read_run
+from tests.launching import launch
 
 BAD = """\
 objective: {name: dpoo, beta: 0.1}
