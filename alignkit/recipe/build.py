@@ -58,6 +58,7 @@ def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) ->
     run = trainer(
         model=load_model(recipe.model),
         objective=recipe.objective,
+        shared_prefix=recipe.settings.shared_prefix,
         args=args,
         train_dataset=data.train,
         eval_dataset=data.eval,
