@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 
 def names(package: str) -> list[str]:
@@ -58,7 +58,7 @@ def construct(cls: type, hyperparameters: Mapping[str, Any]) -> Any:
             raise ValueError(f"{cls.__name__} has no {key!r}{did_you_mean(key, known)}")
     try:
         # A plain dict of values for a dataclass: pydantic converts ("0.1" to 0.1) and __post_init__ checks ranges.
-        made = _adapter(cls).validate_python(dict(hyperparameters))
+        made = TypeAdapter(cls).validate_python(dict(hyperparameters))
     except ValidationError as error:
         raise ValueError(_describe(cls, error)) from None
     for key, value in hyperparameters.items():
@@ -81,12 +81,6 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
-
-
-def _adapter(cls: type) -> TypeAdapter:
-    if hasattr(cls, "__pydantic_config__"):
-        return TypeAdapter(cls)
-    return TypeAdapter(cls, config=ConfigDict(extra="forbid"))
 
 
 def _describe(cls: type, error: ValidationError) -> str:

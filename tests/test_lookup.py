@@ -166,3 +166,11 @@ def test_classes_that_cannot_be_constructed(mylab):
         make,
         "alignkit.objectives.PairObjective",
     )
+
+
+def test_any_dataclass_can_be_constructed():
+    @dataclass(frozen=True, kw_only=True)
+    class Plain:
+        size: int = 1
+
+    assert construct(Plain, {"size": "3"}) == Plain(size=3)
