@@ -1,5 +1,5 @@
 import sys
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, dataclass
 from textwrap import dedent
 
 import pytest
@@ -173,4 +173,4 @@ def test_any_dataclass_can_be_constructed():
     class Plain:
         size: int = 1
 
-    assert construct(Plain, {"size": "3"}) == Plain(size=3)
+    assert lookup.construct(Plain, {"size": "3"}) == Plain(size=3)
