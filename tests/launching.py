@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent  # ninja is there, where no environment was activated
 SECONDS = 180
 # what a node that runs the tests may say about the run it is itself part of
 WORLD = ("ACCELERATE_USE_CPU", "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
@@ -17,7 +18,8 @@ def launch(
     program: list[str], cwd: Path, seconds: int = SECONDS, **environ: str | None
 ) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments; a variable that is None is unset. TimeoutExpired after too long."""
-    merged = {**os.environ, **dict.fromkeys(WORLD), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environ}
+    here = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    merged = {**os.environ, **dict.fromkeys(WORLD), **here, **environ}
     env = {name: value for name, value in merged.items() if value is not None}
     command = [sys.executable, *program]
     pipe = subprocess.PIPE

@@ -4,11 +4,12 @@ Plain SGD, because AdamW divides by the size of gradients and so makes rounding 
 """
 
 from pathlib import Path
+from shutil import which
 
 import pytest
 import torch
 
-from tests.launching import ROOT, accelerate, launch, torchrun
+from tests.launching import ROOT, SECONDS, accelerate, launch, torchrun
 from tests.recipes.runs import RECIPES, Run, train
 
 pytestmark = pytest.mark.smoke
@@ -22,6 +23,8 @@ SAME_RUN = (
     "train.learning_rate=0.05",
 )
 ADAPTER = ("model.adapter.rank=4",)
+COMPILE = 300  # more seconds: on CPUs DeepSpeed compiles its shared-memory reduction when it runs first
+needs_compiler = pytest.mark.skipif(which("c++") is None, reason="DeepSpeed needs a C++ compiler on CPUs")
 
 
 def of_one(recipe: str, folder: Path, *overrides: str, micro: int = 4) -> Run:
@@ -29,10 +32,12 @@ def of_one(recipe: str, folder: Path, *overrides: str, micro: int = 4) -> Run:
     return train(recipe, folder, f"train.per_device_train_batch_size={micro}", *SAME_RUN, *overrides)
 
 
-def of_two(launcher: list[str], recipe: str, folder: Path, *overrides: str, micro: int, **environ: str | None) -> Run:
+def of_two(
+    launcher: list[str], recipe: str, folder: Path, *overrides: str, micro: int, seconds: int = SECONDS, **environ: str
+) -> Run:
     """The run in the processes that `launcher` starts."""
     options = [f"train.output_dir={folder}", f"train.per_device_train_batch_size={micro}", *SAME_RUN, *overrides]
-    result = launch([*launcher, SCRIPT, recipe, *options], folder.parent, **environ)
+    result = launch([*launcher, SCRIPT, recipe, *options], folder.parent, seconds, **environ)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("\nmodel: ") == 1, "one process reports, the others are silent"
     return Run(folder, result.stdout)
@@ -69,18 +74,21 @@ def test_statistics_are_taken_over_both_processes(tmp_path, monkeypatch):
     assert two.losses != pytest.approx(other_split.losses, rel=1e-5), "statistics that make no difference show nothing"
 
 
+@needs_compiler
 def test_zero3_shards_the_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    two = of_two(accelerate(RECIPES / "accelerate" / "zero3-cpu.yaml"), "dpo/tiny", tmp_path / "two", micro=1)
+    config = RECIPES / "accelerate" / "zero3-cpu.yaml"
+    two = of_two(accelerate(config), "dpo/tiny", tmp_path / "two", micro=1, seconds=SECONDS + COMPILE)
     assert_same_training(two, of_one("dpo/tiny", tmp_path / "one"))
     shards = sorted(file.name for file in two.folder.glob("checkpoint-4/global_step*/*_model_states.pt"))
     assert shards == [f"zero_pp_rank_{rank}_mp_rank_00_model_states.pt" for rank in (0, 1)]
 
 
+@needs_compiler
 def test_zero2_shards_the_optimizer_of_an_adapter(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = RECIPES / "accelerate" / "zero2-cpu.yaml"
-    two = of_two(accelerate(config), "dpo/tiny", tmp_path / "two", *ADAPTER, micro=1)
+    two = of_two(accelerate(config), "dpo/tiny", tmp_path / "two", *ADAPTER, micro=1, seconds=SECONDS + COMPILE)
     assert_same_training(two, of_one("dpo/tiny", tmp_path / "one", *ADAPTER))
     shards = sorted(file.name for file in two.folder.glob("checkpoint-4/global_step*/*_optim_states.pt"))
     assert [name for name in shards if "zero_pp_rank_1" in name]

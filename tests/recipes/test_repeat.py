@@ -35,6 +35,7 @@ def test_a_saved_recipe_repeats_the_run(overrides, tmp_path, monkeypatch):
     assert saved.read_bytes() == (second.folder / saved.name).read_bytes()
 
 
+@pytest.mark.smoke
 def test_a_seed_changes_the_run(tmp_path, monkeypatch):
     """Guards the test above: were nothing drawn from the seeds, it would show nothing."""
     monkeypatch.chdir(tmp_path)
