@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "Train a recipe.",
     "demo": "Train a small chat model in minutes and show what changed.",
     "check": "Validate a recipe and say what it would do.",
+    "score-teachers": "Score a recipe's answers by aligned models, for poft.",
     "revise": "Let a model improve on its own answers, and show every draft.",
     "data": "Show what a recipe trains on, token by token, or as an HTML report.",
     "list": "Show the methods, with formula and source.",
@@ -28,7 +29,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        return importlib.import_module(f"alignkit.cli.{name}").command
+        return importlib.import_module(f"alignkit.cli.{name.replace('-', '_')}").command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         try:

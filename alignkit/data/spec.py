@@ -78,6 +78,7 @@ class DataSpec:
     on_bad_rows: Literal["error", "drop"] = "error"  # stop at rows that cannot be used, or drop and count them
     streaming: bool = False  # read while training, for data that do not fit the disk; weights become probabilities
     label_noise: float = 0.0  # for studies: fraction of training preferences turned round
+    teacher_scores: str | None = None  # of poft: the Parquet file that alignkit score-teachers wrote for these rows
     revision_prompt: str | None = None  # of srpo: text with {prompt} and {draft} that asks for a better answer
     max_truncated: float | str | None = None  # stop if more examples are longer than train.max_length: 1% or 0.01
     max_lost_end: float | str | None = None  # stop if more lack the token that ends an answer: 1% or 0.01
@@ -107,6 +108,10 @@ class DataSpec:
         for name in ("holdout", "label_noise"):
             if self.streaming and getattr(self, name):
                 raise ValueError(f"{name} needs the whole data set, which streaming never sees; remove one of the two")
+        if self.streaming and self.teacher_scores is not None:
+            raise ValueError(
+                "teacher_scores needs the whole data set, which streaming never sees; remove one of the two"
+            )
         for source in self.eval:
             if source.weight != 1:
                 raise ValueError(f"eval: weight = {source.weight} of {source.source} is for training; remove it")

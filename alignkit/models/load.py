@@ -86,17 +86,18 @@ def load_tokenizer(spec: ModelSpec, *, require_chat_template: bool = False) -> P
     return processor
 
 
-def model_kwargs(spec: ModelSpec) -> dict[str, Any]:
+def model_kwargs(spec: ModelSpec, *, frozen: bool = False) -> dict[str, Any]:
     """What `from_pretrained` needs besides the path; TRL's `model_init_kwargs`.
 
     Weights that are trained are float32 whatever the precision of the computation; frozen ones are stored in it.
+    `frozen` says that nothing of the model is trained.
 
     Raises:
         ValueError: precision, attention or quantization that this machine cannot do.
     """
     location = locate(spec)
     compute = compute_dtype(spec)
-    frozen = spec.adapter is not None or location.adapter is not None
+    frozen = frozen or spec.adapter is not None or location.adapter is not None
     flash = getattr(architecture(load_config(location)), "_supports_flash_attn", False)
     kwargs = {
         "dtype": str(compute if frozen else torch.float32).removeprefix("torch."),
@@ -107,20 +108,22 @@ def model_kwargs(spec: ModelSpec) -> dict[str, Any]:
     return {name: value for name, value in kwargs.items() if value is not None}
 
 
-def load_model(spec: ModelSpec) -> PreTrainedModel | PeftModel:
+def load_model(spec: ModelSpec, *, frozen: bool = False) -> PreTrainedModel | PeftModel:
     """The model, without the adapter the recipe adds (the trainer does that); an adapter folder comes trainable.
+
+    `frozen` is for a model that is only read: its weights are stored in the precision of the computation.
 
     `config._name_or_path` leads to the model on disk or on the Hub: TRL loads the reference from there.
     """
     location = locate(spec)
-    model = architecture(load_config(location)).from_pretrained(location.model, **model_kwargs(spec))
+    model = architecture(load_config(location)).from_pretrained(location.model, **model_kwargs(spec, frozen=frozen))
     if location.model_revision is not None:
         # TRL asks for the reference by name alone, which would be the newest revision: name the downloaded files
         config_file = cached_file(location.model, CONFIG_NAME, revision=location.model_revision)
         model.config._name_or_path = str(Path(str(config_file)).parent)
     if location.adapter is None:
         return model
-    return PeftModel.from_pretrained(model, location.adapter, revision=location.revision, is_trainable=True)
+    return PeftModel.from_pretrained(model, location.adapter, revision=location.revision, is_trainable=not frozen)
 
 
 def load_config(location: Location) -> PreTrainedConfig:

@@ -11,6 +11,7 @@ from alignkit.data.account import DataReport
 from alignkit.data.layouts import Shape
 from alignkit.data.load import Data, load_data
 from alignkit.data.revision import RevisionPrompt
+from alignkit.data.teachers import COLUMN
 from alignkit.data.thresholds import check_thresholds
 from alignkit.models.adapters import peft_config
 from alignkit.models.load import load_model, load_tokenizer
@@ -22,6 +23,7 @@ from alignkit.recipe.inspection import inspect_data, refuse_images, refuse_lost
 from alignkit.recipe.metrics_file import MetricsFile
 from alignkit.recipe.provenance import save_provenance
 from alignkit.recipe.schema import Recipe, family_of
+from alignkit.recipe.scoring import joined_scores, refuse_unsaid_turns
 from alignkit.recipe.summary.attach import attach_summary
 from alignkit.recipe.summary.facts import Facts, without_texts
 from alignkit.recipe.trackers import RecipeInWandb
@@ -101,7 +103,12 @@ def training_arguments(recipe: Recipe, processes: int | None = None) -> Training
 def load_recipe_data(recipe: Recipe) -> Data:
     """Datasets of a recipe; local paths are relative to its file."""
     base = recipe.path.parent if recipe.path else Path.cwd()
-    return load_data(recipe.data, shape_of(recipe), recipe.objective.columns, base)
+    if COLUMN in recipe.objective.columns and (recipe.teachers or recipe.data.teacher_scores is not None):
+        data = joined_scores(recipe)
+    else:
+        data = load_data(recipe.data, shape_of(recipe), recipe.objective.columns, base)
+    refuse_unsaid_turns(recipe, data)
+    return data
 
 
 def shape_of(recipe: Recipe) -> Shape:

@@ -1,15 +1,17 @@
 """Options that are valid one by one and make no sense together. Each rule says so before anything is loaded."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from alignkit.data.spec import DataSpec
-from alignkit.objectives import Objective, PairObjective, RevisionObjective, UnpairedObjective
+from alignkit.models.spec import ModelSpec
+from alignkit.objectives import Objective, PairObjective, RevisionObjective, TokenObjective, UnpairedObjective
 from alignkit.recipe.document import Report
+from alignkit.recipe.problems import KeyPath, dotted
 from alignkit.recipe.schema import TrainSpec
 
-Finding = tuple[str, str, str]  # (key of train or dotted path, what, instead)
+Finding = tuple[str | KeyPath, str, str]  # (key of train or path of another key, what, instead)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,7 @@ class Written:
     objective: Objective | None
     family: type[Objective] | None
     data: DataSpec | None
+    teachers: Sequence[ModelSpec] = ()
     defaults: Mapping[str, Any]  # of TRL's config class; empty where a misspelt key may hide what was meant
 
     def option(self, name: str) -> Any:
@@ -30,8 +33,8 @@ class Written:
 def check_contradictions(written: Written, report: Report) -> None:
     for rule in RULES:
         for key, what, instead in rule(written):
-            path = key if "." in key else f"train.{key}"
-            report.add(tuple(path.split(".")), f"{path}{what}", instead)
+            path = ("train", key) if isinstance(key, str) else key
+            report.add(path, f"{dotted(path)}{what}", instead)
 
 
 def _batches(written: Written) -> Iterator[Finding]:
@@ -73,7 +76,20 @@ def _pairs(written: Written) -> Iterator[Finding]:
 def _revisions(written: Written) -> Iterator[Finding]:
     asked = written.data and written.data.revision_prompt is not None
     if asked and written.family not in (None, RevisionObjective):
-        yield "data.revision_prompt", " has no effect: this objective learns no revisions", "remove it"
+        yield ("data", "revision_prompt"), " has no effect: this objective learns no revisions", "remove it"
+
+
+def _teachers(written: Written) -> Iterator[Finding]:
+    reads = written.objective is None or "aligned_logps" in written.objective.columns
+    if written.teachers and not reads:
+        yield ("teachers",), " have no effect: this objective reads no scores of theirs", "remove them"
+    if written.data and written.data.teacher_scores is not None and not reads:
+        yield ("data", "teacher_scores"), " has no effect: this objective reads no scores of teachers", "remove it"
+    for number, teacher in enumerate(written.teachers):
+        if teacher.adapter is not None:
+            yield ("teachers", number, "adapter"), " would be trained, and teachers are not", "write its folder as path"
+        if teacher in written.teachers[:number]:
+            yield ("teachers", number), f": {teacher.path} is there twice", "remove one"
 
 
 def _unpaired(written: Written) -> Iterator[Finding]:
@@ -105,6 +121,10 @@ def _reference(written: Written) -> Iterator[Finding]:
 
 
 def _packing(written: Written) -> Iterator[Finding]:
+    columns = written.objective.columns if written.objective else ()
+    for key in ("packing", "padding_free"):
+        if columns and written.family is TokenObjective and written.option(key):
+            yield key, f" joins texts, and this objective reads {', '.join(columns)} of each", "remove it"
     for key in ("packing_strategy", "eval_packing"):
         if key in written.train and written.option("packing") is False:
             yield _idle(key, "packing")
@@ -133,6 +153,7 @@ RULES: tuple[Callable[[Written], Iterator[Finding]], ...] = (
     _evaluation,
     _pairs,
     _revisions,
+    _teachers,
     _unpaired,
     _reference,
     _packing,

@@ -33,6 +33,11 @@ def json_schema() -> Schema:
         "train": _train(),
         "report": _report(),
         "summary": of_dataclass(SummarySpec),
+        "teachers": {
+            "description": "Aligned models whose scores poft reads; alignkit score-teachers computes them",
+            "type": "array",
+            "items": of_dataclass(ModelSpec),
+        },
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -30,6 +30,7 @@ SECTIONS = {
     "train": "",
     "report": "",
     "summary": "",
+    "teachers": "",
 }
 
 
@@ -88,8 +89,9 @@ class _Sections:
         train, settings = check_train(self._mapping("train"), self.objective, self.checker, self.unknown)
         trackers = check_report(self.data.get("report"), self.checker)
         summary = self.checker.construct(SummarySpec, self._mapping("summary"), ("summary",))
-        self._together(objective, data, train, settings)
-        sections = (objective, model, data, settings, trackers, summary)
+        teachers = self.checker.check(tuple[ModelSpec, ...], self.data.get("teachers") or [], ("teachers",))
+        self._together(objective, data, train, settings, teachers)
+        sections = (objective, model, data, settings, trackers, summary, teachers)
         if self.report or any(section is INVALID for section in sections):
             return None
         return Recipe(
@@ -100,6 +102,7 @@ class _Sections:
             settings=settings,
             report=trackers,
             summary=summary,
+            teachers=teachers,
             path=file,
         )
 
@@ -142,7 +145,7 @@ class _Sections:
             self.report.add((section,), f"{section} should be a mapping", SECTIONS[section], "value")
         return {}
 
-    def _together(self, objective: Any, data: Any, train: dict[str, Any], settings: Any) -> None:
+    def _together(self, objective: Any, data: Any, train: dict[str, Any], settings: Any, teachers: Any) -> None:
         if self.objective is None:
             return
         config = config_class(self.objective)
@@ -154,6 +157,7 @@ class _Sections:
             objective=None if objective is INVALID else objective,
             family=family_of(self.objective),
             data=None if data is INVALID else data,
+            teachers=() if teachers is INVALID else teachers,
             defaults=defaults if complete else {},
         )
         check_contradictions(written, self.report)

@@ -19,12 +19,14 @@ def make_absolute(report: Report, folder: Path) -> None:
     """Rewrite the local paths of a document; report those that must be local and do not exist."""
     cwd = Path.cwd()
     data = report.document.data
-    model = data.get("model")
-    if isinstance(model, dict):
-        for key in ("path", "tokenizer", "chat_template"):
+    teachers = data.get("teachers")
+    models: list[tuple[KeyPath, Any]] = [(("model",), data.get("model"))]
+    models += [(("teachers", i), one) for i, one in enumerate(teachers if isinstance(teachers, list) else ())]
+    for where, model in models:
+        for key in ("path", "tokenizer", "chat_template") if isinstance(model, dict) else ():
             if isinstance(model.get(key), str) and not model[key].startswith(NOT_ON_THE_HUB):
                 extra = [] if key == "chat_template" else [cwd]
-                _rewrite(model, key, ("model", key), [folder, *extra], report, must_exist=key == "chat_template")
+                _rewrite(model, key, (*where, key), [folder, *extra], report, must_exist=key == "chat_template")
     section = data.get("data")
     for split in ("train", "eval"):
         sources = section.get(split) if isinstance(section, dict) else None
@@ -33,6 +35,9 @@ def make_absolute(report: Report, folder: Path) -> None:
                 is_file = Path(source["source"]).suffix in _DATA_FILES
                 path = ("data", split, index, "source")
                 _rewrite(source, "source", path, [folder], report, must_exist=is_file)
+    if isinstance(section, dict) and isinstance(section.get("teacher_scores"), str):
+        written = report.document.mark(("data", "teacher_scores"), "value").line is not None
+        section["teacher_scores"] = str((folder if written else cwd) / Path(section["teacher_scores"]).expanduser())
 
 
 def _rewrite(

@@ -82,6 +82,7 @@ class Recipe:
     settings: TrainSpec = field(default_factory=TrainSpec)
     report: tuple[Tracker, ...] = ()
     summary: SummarySpec = field(default_factory=SummarySpec)
+    teachers: tuple[ModelSpec, ...] = ()  # aligned models that score answers, for poft
     path: Path | None = field(default=None, compare=False)  # the file it was read from
 
     @property
@@ -102,6 +103,7 @@ class Recipe:
             "train": {**plain(self.train), **settings},
             "report": list(self.report) or "none",
             "summary": plain(self.summary),
+            **({"teachers": [plain(teacher) for teacher in self.teachers]} if self.teachers else {}),
         }
 
 

@@ -1,4 +1,6 @@
-"""Training on every token of a text: NLL, MixCE."""
+"""Training on every token of a text: NLL, MixCE, PoFT."""
+
+from typing import Any
 
 from torch import Tensor
 from trl import SFTTrainer
@@ -15,6 +17,14 @@ class TokenTrainer(ObjectiveTrainer, SFTTrainer):
     """
 
     family = TokenObjective
+
+    def __init__(self, *args: Any, objective: TokenObjective, **kwargs: Any) -> None:
+        """As TRL's. Raises ValueError for options that join texts whose columns the objective reads."""
+        super().__init__(*args, objective=objective, **kwargs)
+        joined = [name for name in ("packing", "padding_free") if getattr(self.args, name)]
+        if objective.columns and joined:
+            columns = ", ".join(objective.columns)
+            raise ValueError(f"{joined[0]} joins texts, and this objective reads {columns} of each; remove it")
 
     def mask(self, inputs: Inputs) -> Tensor:
         return inputs["labels"][:, 1:] != -100

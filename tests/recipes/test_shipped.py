@@ -15,6 +15,12 @@ from tests.test_stems import TRAINABLE
 TINY = [path for path in FILES if path.stem == "tiny"]
 
 
+def recipe_scores(path: Path) -> list[str]:
+    """The file of teachers' scores that a recipe reads, where it reads one."""
+    scores = load(path).data.teacher_scores
+    return [] if scores is None else [Path(scores).name]
+
+
 def test_recipes_are_found():
     assert len(FILES) >= 19
     assert {path.parent.name for path in TINY} == {*TRAINABLE}
@@ -47,5 +53,7 @@ def test_a_tiny_recipe_trains(path, tmp_path, monkeypatch):
         assert (folder / "recipe.yaml").is_file()
         assert (folder / "provenance.json").is_file()
     assert run.provenance["world_size"] == 1
-    assert len(run.provenance["datasets"]) == 2
+    scores = recipe_scores(path)
+    assert len(run.provenance["datasets"]) == 2 + len(scores)
+    assert {*scores} <= {*run.provenance["datasets"]}
     assert "model: out" in run.output
