@@ -1,11 +1,15 @@
 """The `alignkit` command: one file per subcommand, each imported only when it runs."""
 
 import importlib
+import os
 from typing import Any
 
 import click
 
 from alignkit import __version__
+
+# TRL tells a server about every trainer it makes; a user who wants that can say so
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 COMMANDS = {
     "train": "Train a recipe.",
