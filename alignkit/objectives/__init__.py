@@ -16,10 +16,18 @@ from alignkit.objectives._base import (
     Objective,
     PairObjective,
     RevisionObjective,
+    RewardObjective,
     TokenObjective,
     UnpairedObjective,
 )
-from alignkit.objectives._batches import Batch, PairLogps, RevisionLogps, TokenLogps, UnpairedLogps
+from alignkit.objectives._batches import (
+    Batch,
+    PairLogps,
+    RevisionLogps,
+    RewardScores,
+    TokenLogps,
+    UnpairedLogps,
+)
 
 __all__ = [
     "Batch",
@@ -29,6 +37,8 @@ __all__ = [
     "PairObjective",
     "RevisionLogps",
     "RevisionObjective",
+    "RewardObjective",
+    "RewardScores",
     "TokenLogps",
     "TokenObjective",
     "UnpairedLogps",

@@ -11,7 +11,14 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from alignkit.objectives._batches import Batch, PairLogps, RevisionLogps, TokenLogps, UnpairedLogps
+from alignkit.objectives._batches import (
+    Batch,
+    PairLogps,
+    RevisionLogps,
+    RewardScores,
+    TokenLogps,
+    UnpairedLogps,
+)
 
 
 @dataclass(frozen=True)
@@ -115,3 +122,12 @@ class RevisionObjective(Objective):
 
     @abstractmethod
     def __call__(self, batch: RevisionLogps) -> Loss: ...
+
+
+class RewardObjective(Objective):
+    """Trains a reward model on rankings; reads `RewardScores`, returns (P,) terms, counts rankings of two or more."""
+
+    batch: ClassVar[type[Batch]] = RewardScores
+
+    @abstractmethod
+    def __call__(self, batch: RewardScores) -> Loss: ...

@@ -141,3 +141,32 @@ class RevisionLogps(Batch):
     def log_ratio(self, name: str) -> Tensor:
         """log pi/ref of one of the six, by its field's name, (B,)."""
         return getattr(self, name) - getattr(self, f"ref_{name}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardScores(Batch):
+    """Rewards of P rankings of up to K answers to the same prompt, best first. Tensors are (P, K).
+
+    A pair is a ranking of two. Rankings of different lengths share a batch: the mask is true where an answer is, and
+    what lies elsewhere reaches neither the value nor the gradient. Without a mask all rankings have K answers.
+    """
+
+    scores: Tensor
+    mask: Tensor | None = None  # bool
+
+    def __post_init__(self) -> None:
+        if self.scores.ndim != 2:
+            raise ValueError(f"RewardScores.scores has shape {tuple(self.scores.shape)}; expected (P, K)")
+        self._same_shape(self.scores.shape)
+
+    def ranked(self) -> tuple[Tensor, Tensor]:
+        """Scores, 0 where no answer is, and the mask; (P, K) each."""
+        mask = torch.ones_like(self.scores, dtype=torch.bool) if self.mask is None else self.mask.bool()
+        return torch.where(mask, self.scores, 0), mask
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Scores of the chosen and of the rejected answers, (P,) each. ValueError unless K = 2."""
+        if self.scores.shape[1] != 2:
+            raise ValueError(f"this objective learns from pairs, not from {self.scores.shape[1]} ranked answers")
+        scores, _ = self.ranked()
+        return scores[:, 0], scores[:, 1]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alignkit.objectives._base import Loss
-from alignkit.objectives._batches import TokenLogps
+from alignkit.objectives._batches import RewardScores, TokenLogps
 
 
 def pair_loss(terms: Tensor, chosen: Tensor, rejected: Tensor) -> Loss:
@@ -24,6 +24,29 @@ def reward_metrics(chosen: Tensor, rejected: Tensor) -> dict[str, Tensor]:
         "rewards/accuracies": (chosen > rejected).to(chosen.dtype),
         "rewards/margins": chosen - rejected,
     }
+
+
+def ranking_loss(terms: Tensor, batch: RewardScores) -> Loss:
+    """Loss over rankings: terms (P,) become 0 where fewer than two answers are, and such rankings are not counted."""
+    scores, mask = batch.ranked()
+    compared = mask.sum(dim=1) >= 2
+    terms = torch.where(compared, terms, 0)
+    return Loss(terms, compared.sum(), ranking_metrics(scores.detach(), mask, compared))
+
+
+def ranking_metrics(scores: Tensor, mask: Tensor, compared: Tensor) -> dict[str, Tensor]:
+    """Of each ranking with two answers or more: share of its pairs that are in order, and best minus worst."""
+    right = pairwise(mask) & (scores[:, :, None] > scores[:, None, :])
+    pairs = pairwise(mask).sum(dim=(1, 2)).clamp(min=1)
+    worst = (mask.sum(dim=1) - 1).clamp(min=0)[:, None]
+    margin = scores[:, :1] - scores.gather(1, worst) if scores.shape[1] else scores
+    accuracy = right.sum(dim=(1, 2)).to(scores.dtype) / pairs
+    return {"accuracy": accuracy[compared], "margin": margin.squeeze(1)[compared]}
+
+
+def pairwise(mask: Tensor) -> Tensor:
+    """Which (better, worse) pairs a ranking holds, (P, K, K) bool."""
+    return (mask[:, :, None] & mask[:, None, :]).triu(diagonal=1)
 
 
 def soft_logistic(margin: Tensor, target: Tensor | float) -> Tensor:

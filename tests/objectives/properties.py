@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from alignkit.objectives import Batch, Objective, PairLogps, RevisionLogps, TokenLogps, UnpairedLogps
+from alignkit.objectives import (
+    Batch,
+    Objective,
+    PairLogps,
+    RevisionLogps,
+    RewardScores,
+    TokenLogps,
+    UnpairedLogps,
+)
 from tests.objectives.tabular import Population, settle
 
 REVISION = ("chosen_given_rejected", "rejected_given_rejected", "chosen_given_chosen", "rejected_given_chosen")
@@ -22,6 +30,7 @@ LEARNED: dict[type[Batch], tuple[str, ...]] = {
     TokenLogps: ("logps",),
     UnpairedLogps: ("policy",),
     RevisionLogps: ("chosen", "rejected", *REVISION),
+    RewardScores: ("scores",),
 }
 
 
@@ -82,7 +91,8 @@ def assert_shift_invariant(objective: Objective, batch: Batch, *names: str) -> N
     """Adding the same number, another one in every row, to all fields or columns in `names` changes nothing."""
     rows = len(learned(batch)[0])
     shift = torch.linspace(-3, 5, rows, dtype=learned(batch)[0].dtype)
-    moved = {name: getattr(batch, name) + shift for name in names if hasattr(batch, name)}
+    given = {name: getattr(batch, name) for name in names if hasattr(batch, name)}
+    moved = {name: value + shift.view(-1, *[1] * (value.ndim - 1)) for name, value in given.items()}
     columns = {name: value + shift if name in names else value for name, value in batch.columns.items()}
     shifted = replace(batch, **moved, columns=columns)
     assert_close(objective(shifted).terms, objective(batch).terms, rtol=1e-10, atol=1e-10)

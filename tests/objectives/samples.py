@@ -2,7 +2,15 @@
 
 from torch import Tensor, float64, tensor
 
-from alignkit.objectives import Batch, Objective, PairLogps, RevisionLogps, TokenLogps, UnpairedLogps
+from alignkit.objectives import (
+    Batch,
+    Objective,
+    PairLogps,
+    RevisionLogps,
+    RewardScores,
+    TokenLogps,
+    UnpairedLogps,
+)
 
 
 def numbers(*values: float) -> Tensor:
@@ -54,6 +62,21 @@ REVISIONS = RevisionLogps(
 )
 
 
+REWARDS = RewardScores(
+    scores=numbers(1.5, 0.25, -0.5, 0.75, 2.0, 2.0, -1.25, -3.0).view(4, 2),
+    columns={
+        "margin": numbers(0.5, 0.0, -0.25, 1.0),
+        "score_chosen": tensor([8, 6, 9, 5]),
+        "score_rejected": tensor([4, 6, 7, 4]),
+    },
+)
+
+RANKINGS = RewardScores(
+    scores=numbers(1.5, 0.25, 0.5, -1.0, 0.5, -0.75, 9.0, 9.0, 0.0, 0.0, -2.0, 9.0, 3.0, 9.0, 9.0, 9.0).view(4, 4),
+    mask=tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0]], dtype=bool),  # the last compares nothing
+)
+
+
 def pairs_with_margins(*margins: float, **columns: Tensor) -> PairLogps:
     """Pairs whose h = log pi(w)/ref(w) - log pi(l)/ref(l) is given; the chosen answer alone has moved."""
     base = numbers(*[-8.0] * len(margins))
@@ -62,7 +85,7 @@ def pairs_with_margins(*margins: float, **columns: Tensor) -> PairLogps:
     )
 
 
-SAMPLES: dict[type[Batch], Batch] = {type(batch): batch for batch in (PAIRS, TOKENS, UNPAIRED, REVISIONS)}
+SAMPLES: dict[type[Batch], Batch] = {type(batch): batch for batch in (PAIRS, TOKENS, UNPAIRED, REVISIONS, REWARDS)}
 
 
 def sample(objective: Objective) -> Batch:

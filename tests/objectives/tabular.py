@@ -1,11 +1,12 @@
 """Policies small enough to be tables, populations in place of samples, and a solver for where training ends."""
 
 from collections.abc import Callable, Mapping
+from itertools import permutations
 
 import torch
 from torch import Tensor
 
-from alignkit.objectives import Batch, Objective, PairLogps, TokenLogps
+from alignkit.objectives import Batch, Objective, PairLogps, RewardScores, TokenLogps
 
 # Log-probabilities of a policy (its table) in; the batch of all that can happen, and the probability of each term, out.
 Population = Callable[[Tensor], tuple[Batch, Tensor]]
@@ -48,6 +49,32 @@ def pairs(
             columns={name: values[index[side]] for name, (values, side) in (columns or {}).items()},
         )
         return batch, weight
+
+    return population
+
+
+def rewarded_pairs(
+    sampler: Tensor, preference: Tensor, columns: Mapping[str, tuple[Tensor, str]] | None = None
+) -> Population:
+    """As `pairs`, for reward models. A table of log-probabilities is one of rewards, whose level is free."""
+    labelled = pairs(torch.ones_like(sampler), sampler, preference, columns)
+
+    def population(rewards: Tensor) -> tuple[Batch, Tensor]:
+        batch, weight = labelled(rewards)
+        return RewardScores(scores=torch.stack((batch.chosen, batch.rejected), dim=1), columns=batch.columns), weight
+
+    return population
+
+
+def rankings(truth: Tensor, size: int) -> Population:
+    """Sets of `size` answers, all equally often, ranked by the Plackett-Luce model of the rewards `truth`."""
+    orders = torch.tensor([*permutations(range(len(truth)), size)])
+    utility = truth.exp()[orders]
+    others = utility.sum(dim=1, keepdim=True) - utility.cumsum(dim=1) + utility  # of this set, not yet drawn
+    weight = (utility / others).prod(dim=1)
+
+    def population(rewards: Tensor) -> tuple[Batch, Tensor]:
+        return RewardScores(scores=rewards[orders]), weight
 
     return population
 

@@ -3,7 +3,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 import torch
 
-from alignkit.objectives import PairLogps, TokenLogps
+from alignkit.objectives import PairLogps, RewardScores, TokenLogps
 from tests.objectives.properties import assert_refuses
 from tests.objectives.samples import PAIRS, numbers
 
@@ -35,6 +35,16 @@ def test_tokens_are_matrices_of_one_shape():
         logps=torch.zeros(2, 3),
         mask=torch.ones(2, 2),
     )
+
+
+def test_rankings_are_matrices_of_one_shape():
+    assert_refuses("RewardScores.scores has shape (2,); expected (P, K)", RewardScores, scores=TWO)
+    three = torch.zeros(2, 3)
+    mask = torch.ones(2, 2, dtype=bool)
+    assert_refuses("RewardScores.mask has shape (2, 2); expected (2, 3)", RewardScores, scores=three, mask=mask)
+    batch = RewardScores(scores=three)
+    assert_refuses("this objective learns from pairs, not from 3 ranked answers", batch.pairs)
+    assert batch.ranked()[1].all()
 
 
 def test_batches_are_frozen_and_keyword_only():

@@ -10,6 +10,8 @@ from alignkit.objectives import (
     Objective,
     PairLogps,
     PairObjective,
+    RewardObjective,
+    RewardScores,
     TokenLogps,
     TokenObjective,
     find,
@@ -82,7 +84,7 @@ def test_columns_that_are_asked_for_are_all_that_is_read(name):
 def test_only_methods_with_a_reference_need_one():
     for name in names():
         objective = make(name)
-        assert objective.needs_reference == (not isinstance(objective, TokenObjective)), name
+        assert objective.needs_reference == (not isinstance(objective, TokenObjective | RewardObjective)), name
     assert make("dpo").columns == ()
 
 
@@ -94,10 +96,11 @@ def test_a_loss_is_frozen_and_needs_no_metrics():
 
 
 def test_objectives_and_families_are_abstract():
-    for family in (Objective, PairObjective, TokenObjective):
+    for family in (Objective, PairObjective, RewardObjective, TokenObjective):
         with pytest.raises(TypeError, match="abstract"):
             family()
     assert (PairObjective.batch, TokenObjective.batch) == (PairLogps, TokenLogps)
+    assert RewardObjective.batch is RewardScores
 
 
 @dataclass(frozen=True, kw_only=True)
