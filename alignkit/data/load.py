@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset, IterableDataset, concatenate_datasets
 
-from alignkit.data import mix, noise, stream
+from alignkit.data import mix, noise, scores, stream
 from alignkit.data.errors import BadRow, DataError
 from alignkit.data.layouts import FIELDS, SHAPES, Layout, Shape, features, recognize
 from alignkit.data.sources import Opened, open_source
@@ -91,6 +91,8 @@ def check_request(spec: DataSpec, shape: str, columns: Sequence[str]) -> None:
         raise ValueError(f"column {taken[0]!r} has a meaning of its own in a row; name the number otherwise")
     if spec.streaming and shape == "unpaired":
         raise DataError("streaming gives rows as they come, and unpaired rows are mixed by their label; remove it")
+    if spec.normalize_scores != "none" and not scores_of(columns):
+        raise DataError("normalize_scores has nothing to normalize: this objective reads no scores; remove it")
     if spec.label_noise and shape not in ("pairs", "unpaired"):
         raise DataError(f"label_noise turns preferences round, and rows of shape {shape} hold none; remove it")
 
@@ -165,6 +167,8 @@ def assembled(spec: DataSpec, found: Sequence[Found], tables: Sequence[Table], f
         for start, table, one in zip(starts, tables[:count], found, strict=False)
     ]
     plan = mix.plan(parts, holdout=spec.holdout, seed=spec.seed)
+    if spec.normalize_scores == "zscore":
+        tables = normalized(tables, scores_of(found[0].layout.columns), plan.order)
     joined = concatenate_datasets([table.dataset for table in tables[:count]])
     turned = noise.drawn(plan.order, spec.label_noise, spec.seed)
     train = noise.picked(joined, plan.order, turned)
@@ -179,6 +183,16 @@ def assembled(spec: DataSpec, found: Sequence[Found], tables: Sequence[Table], f
         fingerprints=fingerprints,
         report=reported(found, tables, zip(*counts, strict=True)),
     )
+
+
+def normalized(tables: Sequence[Table], names: Sequence[str], order: mix.Numbers) -> list[Table]:
+    datasets = scores.standardized([table.dataset for table in tables], names, order)
+    return [replace(table, dataset=dataset) for table, dataset in zip(tables, datasets, strict=True)]
+
+
+def scores_of(columns: Sequence[str]) -> list[str]:
+    """The columns that are scores: other numbers, such as log-probabilities, have a scale of their own."""
+    return [name for name in columns if name.startswith("score_")]
 
 
 def reported(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from datasets import Dataset, DatasetDict, IterableDataset
 from alignkit.data import images
 from alignkit.data.errors import BadRow, DataError
 from alignkit.data.files import READERS, Rows, read_file, short
+from alignkit.data.ratings import Ratings
 from alignkit.data.spec import Source
 
 SPLIT_NAMES = ("train", "test", "validation", "valid", "val", "dev", "eval")
@@ -34,10 +35,12 @@ class Opened:
     split: str = "train"
     limit: int | None = None
     images: tuple[str, ...] = images.NAMES  # columns that may hold paths of images
+    ratings: Ratings | None = None
 
     def rows(self) -> Rows:
         """(place, row) for every row, where a row that cannot be read is a BadRow. Raises DataError."""
-        return islice(self._all_rows(), self.limit)
+        rows = self._all_rows() if self.ratings is None else self.ratings.joined(self._all_rows())
+        return islice(rows, self.limit)
 
     def _all_rows(self) -> Rows:
         for label, path in self.files:
@@ -55,7 +58,20 @@ class Opened:
 
 
 def open_source(source: Source, base: Path, *, streaming: bool = False) -> Opened:
-    """Find a source. Local paths are relative to `base` and win over Hub ids. Raises DataError."""
+    """Find a source, and its ratings. Local paths are relative to `base` and win over Hub ids. Raises DataError."""
+    opened = open_rows(source, base, streaming=streaming)
+    if source.ratings is None or source.ratings_by is None:
+        return opened
+    path = base / Path(source.ratings).expanduser()
+    if not path.is_file():
+        raise DataError(missing_file(source.ratings, base))
+    ratings = Ratings.read(path, source.ratings, source.ratings_by)
+    both = f"{opened.fingerprint} {source.ratings_by} {digest_of([path])}"
+    return replace(opened, ratings=ratings, fingerprint=hashlib.sha256(both.encode()).hexdigest())
+
+
+def open_rows(source: Source, base: Path, *, streaming: bool = False) -> Opened:
+    """Find a source without its ratings."""
     path = located(source, base)
     if path is None:
         return open_hub(source, base, streaming=streaming)
@@ -139,7 +155,7 @@ def open_saved(source: Source, path: Path) -> Opened:
 def open_hub(source: Source, base: Path, *, streaming: bool) -> Opened:
     """A dataset on the Hub, through `datasets`; what only looks like a missing file is reported as one."""
     if Path(source.source).suffix in READERS or not HUB_ID.fullmatch(source.source):
-        raise DataError(missing_file(source, base))
+        raise DataError(missing_file(source.source, base))
     label = f"{source.source}[{f'{source.name}, ' if source.name else ''}{source.split}]"
     try:
         dataset = datasets.load_dataset(
@@ -155,13 +171,13 @@ def open_hub(source: Source, base: Path, *, streaming: bool) -> Opened:
     return Opened(label=label, fingerprint=version, dataset=rows, limit=source.limit)
 
 
-def missing_file(source: Source, base: Path) -> str:
-    path = base / source.source
+def missing_file(name: str, base: Path) -> str:
+    path = base / name
     beside = sorted(file.name for file in path.parent.iterdir()) if path.parent.is_dir() else []
     near = get_close_matches(path.name, beside, n=1)
     if near:
-        return f"no file {source.source} in {base}; did you mean {Path(source.source).with_name(near[0])}?"
-    return f"no file {source.source} in {base}; paths are relative to the recipe's folder"
+        return f"no file {name} in {base}; did you mean {Path(name).with_name(near[0])}?"
+    return f"no file {name} in {base}; paths are relative to the recipe's folder"
 
 
 def digest_of(files: list[Path]) -> str:

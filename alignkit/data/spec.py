@@ -35,6 +35,8 @@ class Source:
     columns: Mapping[str, str] = field(default_factory=dict)  # our name: the name in the file, as in {prompt: question}
     weight: float = 1.0  # rows per epoch as a multiple of the rows there are: 0.5 a seeded half, 2.0 each row twice
     limit: int | None = None  # read only that many rows from the start
+    ratings: str | None = None  # a file of numbers that belong to these rows, such as scores for mmpo
+    ratings_by: str | None = None  # the column that rows and ratings share, or row: the n-th is the n-th row's
 
     def __post_init__(self) -> None:
         if not self.source.strip():
@@ -49,6 +51,12 @@ class Source:
             raise ValueError(f"weight = {self.weight} must be a positive number; remove the source to leave it out")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit = {self.limit} must be at least 1; remove it to read every row")
+        if self.ratings is not None and self.ratings_by is None:
+            raise ValueError(
+                "ratings need to find their rows; write ratings_by: COLUMN, or ratings_by: row for their order"
+            )
+        if self.ratings_by is not None and self.ratings is None:
+            raise ValueError("ratings_by has no ratings; write ratings: FILE or remove it")
 
 
 def as_share(name: str, value: float | str | None) -> float | None:
@@ -78,6 +86,9 @@ class DataSpec:
     on_bad_rows: Literal["error", "drop"] = "error"  # stop at rows that cannot be used, or drop and count them
     streaming: bool = False  # read while training, for data that do not fit the disk; weights become probabilities
     label_noise: float = 0.0  # for studies: fraction of training preferences turned round
+    normalize_scores: Literal["none", "zscore"] = (
+        "none"  # of mmpo: zscore for mean 0 and deviation 1 over training rows
+    )
     teacher_scores: str | None = None  # of poft: the Parquet file that alignkit score-teachers wrote for these rows
     revision_prompt: str | None = None  # of srpo: text with {prompt} and {draft} that asks for a better answer
     max_truncated: float | str | None = None  # stop if more examples are longer than train.max_length: 1% or 0.01
@@ -105,13 +116,11 @@ class DataSpec:
     def _refuse_contradictions(self) -> None:
         if self.holdout and self.eval:
             raise ValueError("holdout and eval are both given; keep the one that the evaluation is to use")
-        for name in ("holdout", "label_noise"):
-            if self.streaming and getattr(self, name):
+        if self.normalize_scores not in ("none", "zscore"):
+            raise ValueError(f"normalize_scores = {self.normalize_scores!r} is not known; write none or zscore")
+        for name in ("holdout", "label_noise", "teacher_scores", "normalize_scores"):
+            if self.streaming and getattr(self, name) not in (0, None, "none"):
                 raise ValueError(f"{name} needs the whole data set, which streaming never sees; remove one of the two")
-        if self.streaming and self.teacher_scores is not None:
-            raise ValueError(
-                "teacher_scores needs the whole data set, which streaming never sees; remove one of the two"
-            )
         for source in self.eval:
             if source.weight != 1:
                 raise ValueError(f"eval: weight = {source.weight} of {source.source} is for training; remove it")

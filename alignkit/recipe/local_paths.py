@@ -35,6 +35,8 @@ def make_absolute(report: Report, folder: Path) -> None:
                 is_file = Path(source["source"]).suffix in _DATA_FILES
                 path = ("data", split, index, "source")
                 _rewrite(source, "source", path, [folder], report, must_exist=is_file)
+                if isinstance(source.get("ratings"), str):
+                    _rewrite(source, "ratings", (*path[:-1], "ratings"), [folder], report, must_exist=True)
     if isinstance(section, dict) and isinstance(section.get("teacher_scores"), str):
         written = report.document.mark(("data", "teacher_scores"), "value").line is not None
         section["teacher_scores"] = str((folder if written else cwd) / Path(section["teacher_scores"]).expanduser())
