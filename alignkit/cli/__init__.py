@@ -18,6 +18,7 @@ COMMANDS = {
     "score-teachers": "Score a recipe's answers by aligned models, for poft.",
     "revise": "Let a model improve on its own answers, and show every draft.",
     "data": "Show what a recipe trains on, token by token, or as an HTML report.",
+    "new": "Write a recipe to start from, explained line by line.",
     "convert": "Turn YAML of TRL or the alignment-handbook into a recipe.",
     "list": "Show the methods, with formula and source.",
     "schema": "Print the JSON Schema of recipes, for editors.",

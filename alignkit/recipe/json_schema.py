@@ -125,17 +125,18 @@ def _report() -> Schema:
 
 
 def _comments(cls: type) -> dict[str, str]:
-    """{field: the comment at the end of the line that declares it}, of a class whose source can be read."""
+    """{field: the comment beside its declaration}, of a class whose source can be read."""
     try:
         source = inspect.cleandoc("\n" + inspect.getsource(cls))
     except (OSError, TypeError):
         return {}
     comments: dict[str, str] = {}
-    first_words: dict[int, str] = {}
+    name = ""  # first word of the statement; its comment may be inside brackets that it opened
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        row = token.start[0]
-        if token.type == tokenize.NAME:
-            first_words.setdefault(row, token.string)
-        elif token.type == tokenize.COMMENT and row in first_words:
-            comments.setdefault(first_words[row], token.string.lstrip("# "))
+        if token.type == tokenize.NEWLINE:
+            name = ""
+        elif token.type == tokenize.NAME:
+            name = name or token.string
+        elif token.type == tokenize.COMMENT and name:
+            comments.setdefault(name, token.string.lstrip("# "))
     return comments

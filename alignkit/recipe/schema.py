@@ -8,7 +8,7 @@ import dataclasses
 import enum
 import typing
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -142,11 +142,11 @@ def all_options() -> dict[str, dict[str, Any]]:
     return {name: options(getattr(trl, name)) for name in dict.fromkeys(FAMILIES.values())}
 
 
-def option_help() -> dict[str, str]:
-    """{option: TRL's one-line help} for every family."""
+def option_help(configs: Iterable[str] = tuple(FAMILIES.values())) -> dict[str, str]:
+    """{option: TRL's help, on one line} of config classes, by default of every family's."""
     import trl
 
-    fields = [f for name in FAMILIES.values() for f in dataclasses.fields(getattr(trl, name))]
+    fields = [f for name in configs for f in dataclasses.fields(getattr(trl, name))]
     return {f.name: " ".join(str(f.metadata.get("help", "")).replace("%%", "%").split()) for f in fields}
 
 

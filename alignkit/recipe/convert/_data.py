@@ -66,7 +66,7 @@ def _entry_sources(translation: Translation, entry: Mapping[str, Any], script: s
     if isinstance(files, Mapping):
         translation.leave("datasets", "has data_files by split", "write one source for each file")
         files = list(files.values())
-    places = texts(files, "data_files") or [entry.get("path")]
+    places: list[Any] = texts(files, "data_files") or [entry.get("path")]
     split = None if files or entry.get("path") in _BUILDERS else entry.get("split")
     rest = {"name": entry.get("name") if not files else None, "split": split, "format": _format(entry, script)}
     return [_source(place, **rest) for place in places]
