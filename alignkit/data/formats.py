@@ -1,14 +1,15 @@
-"""From the many ways in which rows are written to the four shapes that trainers take.
+"""From the many ways in which rows are written to the five shapes that trainers take.
 
 | shape      | a row                                                                                  |
 |------------|----------------------------------------------------------------------------------------|
 | `tokens`   | `{messages}`, or `{prompt, completion}`, or `{text}`                                   |
 | `pairs`    | `{prompt, chosen, rejected}`                                                           |
+| `rankings` | `{prompt, answers}`, best first; a pair is a ranking of two                            |
 | `unpaired` | `{prompt, completion, label}`; a pair gives two rows, the chosen one with label true   |
 | `prompts`  | `{prompt}`                                                                             |
 
-Each of prompt, completion, chosen and rejected is a list of messages (role, content), to which the chat template is
-applied, or plain text, to which none is; one source is one or the other throughout.
+Each of prompt, completion, chosen, rejected and each of the answers is a list of messages (role, content), to which the
+chat template is applied, or plain text, to which none is; one source is one or the other throughout.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from alignkit.data.rows import (
     checked_messages,
     checked_number,
     checked_text,
+    kind,
     present,
 )
 
@@ -64,6 +66,25 @@ def pairs(row: Row, layout: Layout) -> list[Example]:
     return [{"prompt": prompt, "chosen": chosen, "rejected": rejected}]
 
 
+def rankings(row: Row, layout: Layout) -> list[Example]:
+    if layout.paired:
+        pair = pairs(row, layout)[0]
+        return [{"prompt": pair["prompt"], "answers": [pair["chosen"], pair["rejected"]]}]
+    values = present(row, "answers")
+    if not isinstance(values, list):
+        raise BadRow("not a list of answers", f"answers is {kind(values)}")
+    if len(values) < 2:
+        raise BadRow("fewer than two answers", f"answers holds {len(values)}, and a ranking compares")
+    answers: list[Part] = []
+    for number, value in enumerate(values, start=1):
+        name = f"answer {number}"
+        answer = starts_with_answer(as_answer(value, name, layout), name)
+        if answer in answers:
+            raise BadRow("an answer is ranked twice", f"answers {answers.index(answer) + 1} and {number} are the same")
+        answers.append(answer)
+    return [{"prompt": checked_prompt(row, layout), "answers": answers}]
+
+
 def unpaired(row: Row, layout: Layout) -> list[Example]:
     if layout.paired:
         pair = pairs(row, layout)[0]
@@ -85,6 +106,7 @@ def prompts(row: Row, layout: Layout) -> list[Example]:
 TO_SHAPE: Mapping[str, Callable[[Row, Layout], list[Example]]] = {
     "tokens": tokens,
     "pairs": pairs,
+    "rankings": rankings,
     "unpaired": unpaired,
     "prompts": prompts,
 }
@@ -138,7 +160,10 @@ def checked_prompt(row: Row, layout: Layout) -> Part:
 
 
 def raw_answer(row: Row, name: str, layout: Layout) -> Part:
-    value = present(row, name)
+    return as_answer(present(row, name), name, layout)
+
+
+def as_answer(value: Any, name: str, layout: Layout) -> Part:
     if not layout.conversational:
         return checked_text(value, name, empty="empty answer")
     if isinstance(value, list | dict):

@@ -25,7 +25,7 @@ from alignkit.data.images import has_images
 from alignkit.data.rows import Row
 from alignkit.data.spec import Source
 
-Shape = Literal["tokens", "pairs", "unpaired", "prompts"]
+Shape = Literal["tokens", "pairs", "rankings", "unpaired", "prompts"]
 SHAPES: tuple[str, ...] = get_args(Shape)
 
 HOLDS = {  # the field by which each format is known, in the order in which they are tried
@@ -34,7 +34,19 @@ HOLDS = {  # the field by which each format is known, in the order in which they
     "sharegpt": "conversations",
     "alpaca": "instruction",
 }
-FIELDS = (*HOLDS.values(), "input", "output", "completion", "chosen", "rejected", "label", "text", "system", *IMAGES)
+FIELDS = (
+    *HOLDS.values(),
+    "input",
+    "output",
+    "completion",
+    "chosen",
+    "rejected",
+    "answers",
+    "label",
+    "text",
+    "system",
+    *IMAGES,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +89,7 @@ def recognize(rows: Sequence[Row], source: Source, label: str, shape: Shape, col
                 f"Write columns: {{{column}: NAME}} if it goes by another name"
             )
     names = list(dict.fromkeys(key for row in rows for key, value in row.items() if value is not None))
-    paired = shape == "pairs" or (shape == "unpaired" and {"chosen", "rejected"} <= set(names))
+    paired = is_paired(shape, names)
     format = source.format if source.format != "auto" else guessed_format(names, label, shape, paired)
     return Layout(
         shape=shape,
@@ -88,6 +100,13 @@ def recognize(rows: Sequence[Row], source: Source, label: str, shape: Shape, col
         columns=tuple(columns),
         renamed=dict(sorted(source.columns.items())),
     )
+
+
+def is_paired(shape: Shape, names: Sequence[str]) -> bool:
+    """Whether the answers of a row are chosen and rejected; such a pair is a ranking too."""
+    if shape == "rankings" and "answers" in names:
+        return False
+    return shape == "pairs" or (shape in ("unpaired", "rankings") and {"chosen", "rejected"} <= set(names))
 
 
 def guessed_format(names: Sequence[str], label: str, shape: Shape, paired: bool) -> str:
@@ -120,6 +139,8 @@ def needed(format: str, shape: Shape, paired: bool) -> tuple[str, ...]:
     answer = "output" if format == "alpaca" else "completion"
     if shape == "unpaired":
         return (answer, "label")
+    if shape == "rankings":
+        return ("answers",)
     if shape == "tokens" and format in ("prompt", "alpaca"):
         return (answer,)
     return ()
@@ -128,6 +149,7 @@ def needed(format: str, shape: Shape, paired: bool) -> tuple[str, ...]:
 WANTED: Mapping[str, str] = {
     "tokens": "messages, conversations, prompt and completion, instruction and output, or text",
     "pairs": "chosen and rejected, with prompt unless both hold the whole conversation",
+    "rankings": "prompt and answers (best first), or chosen and rejected",
     "unpaired": "prompt, completion and label, or chosen and rejected",
     "prompts": "prompt, messages, conversations or instruction",
 }
@@ -135,7 +157,10 @@ WANTED: Mapping[str, str] = {
 
 def is_conversation(row: Row) -> bool:
     """Whether any part of a row of format `prompt` is a list of messages."""
-    return any(isinstance(row.get(name), list | dict) for name in ("prompt", "completion", "chosen", "rejected"))
+    parts = [row.get(name) for name in ("prompt", "completion", "chosen", "rejected")]
+    answers = row.get("answers")
+    parts += answers if isinstance(answers, list) else []
+    return any(isinstance(part, list | dict) for part in parts)
 
 
 def renamed(row: Row, columns: Mapping[str, str]) -> Row:
@@ -154,12 +179,15 @@ def features(layout: Layout) -> Features:
     names = {
         "tokens": ("text",) if layout.format == "text" else ("prompt", "completion"),
         "pairs": ("prompt", "chosen", "rejected"),
+        "rankings": ("prompt",),
         "unpaired": ("prompt", "completion"),
         "prompts": ("prompt",),
     }[layout.shape]
     if layout.shape == "tokens" and layout.format in ("messages", "sharegpt"):
         names = ("messages",)
     extra = {"label": Value("bool")} if layout.shape == "unpaired" else {}
+    if layout.shape == "rankings":
+        extra["answers"] = List(part)
     if layout.images:
         extra["images"] = List(Image())
     return Features({**dict.fromkeys(names, part), **extra, **dict.fromkeys(layout.columns, Value("float64"))})

@@ -135,7 +135,8 @@ def image_tokens(sequence: TokenSequence, image: int | None) -> int:
 
 def holds_any(row: Mapping[str, Any], special: Sequence[str]) -> bool:
     """Whether the text of a message holds special tokens. Plain text may: its author writes the template."""
-    parts = [part for name, part in row.items() if isinstance(part, list) and name != "images"]
+    parts = [part for name, part in row.items() if isinstance(part, list) and name not in ("images", "answers")]
+    parts += [answer for answer in row.get("answers", ()) if isinstance(answer, list)]
     return any(token in message["content"] for part in parts for message in part for token in special)
 
 

@@ -15,7 +15,7 @@ from alignkit.data import vision
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Truncation = Literal["keep_start", "keep_end"]
+Truncation = Literal["keep_start", "keep_end", "drop"]  # drop: what is too long is not trained on at all
 ANSWERS = ("chosen", "rejected", "completion")
 TAIL = 4  # tokens among which the end of the last answer is looked for
 PROBE = "alignkit"  # an answer that no template holds
@@ -38,7 +38,7 @@ UNCUT = Treatment()
 class TokenSequence:
     """One sequence of a row; a pair has two."""
 
-    name: str  # the field that it ends with: chosen, rejected, completion, messages, text or prompt
+    name: str  # what it ends with: chosen, rejected, answer 1, completion, messages, text or prompt
     ids: Sequence[int]
     trained: Sequence[bool]  # by token
     left_out: int = 0  # tokens at the prompt's end that the prompt with its answer does not have
@@ -55,17 +55,23 @@ class TokenSequence:
         limit = treatment.max_length
         if limit is None:
             return self
-        kept = slice(limit) if treatment.truncation == "keep_start" else slice(-limit, None)
+        if treatment.truncation == "drop":
+            kept = slice(None) if len(self.ids) <= limit else slice(0)
+        else:
+            kept = slice(limit) if treatment.truncation == "keep_start" else slice(-limit, None)
         return replace(self, ids=self.ids[kept], trained=self.trained[kept])
 
 
 def sequences(
     row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, treatment: Treatment = UNCUT
 ) -> list[TokenSequence]:
-    """The sequences of a row in one of the four shapes, masked and not yet cut; `tokenizer` may be a processor."""
+    """The sequences of a row in one of the shapes, masked and not yet cut; `tokenizer` may be a processor."""
     answers = [name for name in ANSWERS if name in row]
     if "images" in row:
         return seen(row, answers, tokenizer, treatment)
+    if "answers" in row:
+        numbered = {f"answer {number}": answer for number, answer in enumerate(row["answers"], start=1)}
+        return answered({**row, **numbered}, [*numbered], tokenizer, treatment)
     if answers:
         return answered(row, answers, tokenizer, treatment)
     if "prompt" in row:

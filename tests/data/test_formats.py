@@ -115,6 +115,48 @@ def test_a_system_column_goes_before_a_split_prompt():
     assert read(row, "pairs")[0]["prompt"] == [SYSTEM, user("q")]
 
 
+RANKED = {"prompt": "q", "answers": ["a", "b", "c"]}
+CHAT_RANKED = {"prompt": [user("q")], "answers": [[assistant(text)] for text in "abc"]}
+
+
+@pytest.mark.parametrize(
+    ("row", "example"),
+    [
+        (RANKED, RANKED),
+        (CHAT_RANKED, CHAT_RANKED),
+        ({**CHAT_RANKED, "prompt": "q"}, CHAT_RANKED),
+        ({**CHAT_RANKED, "answers": ["a", "b", "c"]}, CHAT_RANKED),
+        ({"instruction": "q", "answers": ["a", "b", "c"]}, CHAT_RANKED),
+        ({"messages": [user("q")], "answers": ["a", assistant("b"), [assistant("c")]]}, CHAT_RANKED),
+        ({**RANKED, "chosen": "a", "rejected": "c"}, RANKED),
+        (PAIR, {"prompt": "q", "answers": ["a", "b"]}),
+        (
+            {"chosen": [user("q"), assistant("a")], "rejected": [user("q"), assistant("b")]},
+            {"prompt": [user("q")], "answers": [[assistant("a")], [assistant("b")]]},
+        ),
+    ],
+)
+def test_rankings(row, example):
+    assert read(row, "rankings") == [example]
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        (["a"], "fewer than two answers: answers holds 1, and a ranking compares"),
+        ([], "fewer than two answers: answers holds 0, and a ranking compares"),
+        (["a", "b", "a"], "an answer is ranked twice: answers 1 and 3 are the same"),
+        ("a", "not a list of answers: answers is text"),
+        (["a", " "], "empty answer: answer 2"),
+        (["a", None], "not text: answer 2 is null"),
+        (["a", [assistant("b")]], "not text: answer 2 is a list"),
+        (None, "missing field: answers; the row has prompt"),
+    ],
+)
+def test_rankings_that_rank_nothing(answers, reason):
+    assert fails({"prompt": "q", "answers": answers}, "rankings", first=RANKED) == reason
+
+
 def test_a_pair_gives_two_unpaired_rows_that_alternate():
     assert read({**PAIR, "score": 2}, "unpaired", ["score"]) == [
         {"prompt": "q", "completion": "a", "label": True, "score": 2.0},

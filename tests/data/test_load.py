@@ -115,7 +115,7 @@ def test_label_noise_negates_unpaired_labels(write, tmp_path):
     assert sum(row["label"] != row["completion"].startswith("a") for row in data.train) == 10
 
 
-@pytest.mark.parametrize("shape", ["tokens", "prompts"])
+@pytest.mark.parametrize("shape", ["tokens", "rankings", "prompts"])
 def test_label_noise_is_refused_where_there_are_no_preferences(write, tmp_path, shape):
     message = f"label_noise turns preferences round, and rows of shape {shape} hold none; remove it"
     assert fails(spec("a.jsonl", label_noise=0.1), shape, base=tmp_path) == message
@@ -187,8 +187,22 @@ def test_a_column_that_has_a_meaning_of_its_own_cannot_be_a_number(tmp_path):
         load_data(spec("a.jsonl"), "pairs", ["place"], tmp_path)
 
 
+def test_rankings_and_pairs_mix(tmp_path):
+    ranked = {"prompt": "q", "answers": ["a", "b", "c"], "score": 1}
+    (tmp_path / "ranked.jsonl").write_text(json.dumps(ranked))
+    (tmp_path / "pairs.jsonl").write_text(json.dumps({"prompt": "p", "chosen": "d", "rejected": "e", "score": 2}))
+    train = load_data(spec("ranked.jsonl", "pairs.jsonl"), "rankings", ["score"], tmp_path).train
+    assert sorted(train["answers"]) == [["a", "b", "c"], ["d", "e"]]
+    chats = {"prompt": [{"role": "user", "content": "q"}], "answers": ["a", "b"]}
+    (tmp_path / "chats.jsonl").write_text(json.dumps(chats))
+    row = load_data(spec("chats.jsonl"), "rankings", base=tmp_path).train[0]
+    assert row["answers"] == [[{"role": "assistant", "content": text}] for text in "ab"]
+
+
 def test_an_unknown_shape_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match=r"^no shape named 'pair'; it is one of tokens, pairs, unpaired, prompts$"):
+    with pytest.raises(
+        ValueError, match=r"^no shape named 'pair'; it is one of tokens, pairs, rankings, unpaired, prompts$"
+    ):
         load_data(spec("a.jsonl"), "pair", base=tmp_path)
 
 
@@ -275,13 +289,14 @@ FIELDS = {
         "instruction chosen rejected",
         "conversations chosen rejected",
     ],
+    "rankings": ["prompt answers", "conversations answers", "prompt chosen rejected"],
     "unpaired": ["prompt completion label", "prompt chosen rejected", "instruction output label"],
     "prompts": ["prompt", "messages", "instruction", "chosen rejected"],
 }
 
 CHAT = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
 GOOD = {"prompt": "q", "completion": "a", "chosen": "a", "rejected": "b", "label": True, "instruction": "q"}
-GOOD |= {"input": "", "output": "a", "text": "t", "messages": CHAT, "conversations": CHAT}
+GOOD |= {"answers": ["a", "b"], "input": "", "output": "a", "text": "t", "messages": CHAT, "conversations": CHAT}
 
 
 @st.composite

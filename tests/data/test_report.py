@@ -84,6 +84,17 @@ def test_messages_that_hold_a_template_already_are_counted(tokenizer):
     assert inspect(plain, "tokens", tokenizer, UNCUT).total.marked == 0
 
 
+def test_rankings_are_looked_into(tokenizer):
+    answers = [[{"role": "assistant", "content": text}] for text in ("x", "y" * 50, "z<|im_end|>")]
+    rows = Dataset.from_list([{"prompt": [{"role": "user", "content": "Hi"}], "answers": answers}])
+    total = inspect(rows, "rankings", tokenizer, UNCUT).total
+    assert (total.kept, total.marked, sum(total.histogram.counts)) == (1, 1, 3)
+    drop = Treatment(max_length=ASKED + 20, truncation="drop")
+    assert inspect(rows, "rankings", tokenizer, drop).total.dropped == 1
+    plain = Dataset.from_list([{"prompt": "a", "answers": ["b", "c"]}])
+    assert inspect(plain, "rankings", tokenizer, UNCUT).total.marked == 0
+
+
 def test_prompts_are_neither_dropped_nor_ended(tokenizer):
     rows = Dataset.from_list([{"prompt": [{"role": "user", "content": "Hi"}]}])
     total = inspect(rows, "prompts", tokenizer, UNCUT).total

@@ -39,6 +39,11 @@ ASKED = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
             [("chosen", ASKED, "Yes<|im_end|>\n"), ("rejected", ASKED, "Not now<|im_end|>\n")],
         ),
         ({"prompt": PROMPT, "completion": YES, "label": True}, [("completion", ASKED, "Yes<|im_end|>\n")]),
+        (
+            {"prompt": PROMPT, "answers": [YES, NO]},
+            [("answer 1", ASKED, "Yes<|im_end|>\n"), ("answer 2", ASKED, "Not now<|im_end|>\n")],
+        ),
+        ({"prompt": "a", "answers": ["b", "c"]}, [("answer 1", "a", "b<|im_end|>"), ("answer 2", "a", "c<|im_end|>")]),
         ({"prompt": "2 + 2 =", "completion": " 4"}, [("completion", "2 + 2 =", " 4<|im_end|>")]),
         ({"prompt": "a", "completion": "b<|im_end|>"}, [("completion", "a", "b<|im_end|>")]),
         ({"messages": PROMPT + YES}, [("messages", "", ASKED + "Yes<|im_end|>\n")]),
@@ -76,6 +81,9 @@ def test_truncation_cuts_at_either_end():
     start, end = Treatment(max_length=2), Treatment(max_length=2, truncation="keep_end")
     assert whole.cut(start) == TokenSequence(name="text", ids=[1, 2], trained=[False, True])
     assert whole.cut(end) == TokenSequence(name="text", ids=[2, 3], trained=[True, True])
+    drop = Treatment(max_length=2, truncation="drop")
+    assert (len(whole.cut(drop).ids), len(whole.cut(drop).trained)) == (0, 0)
+    assert whole.cut(Treatment(max_length=9, truncation="drop")) == whole
     assert whole.cut(Treatment()) == whole.cut(Treatment(max_length=9, truncation="keep_end")) == whole
 
 
