@@ -121,7 +121,7 @@ def test_it_trains_with_a_tiny_model_and_the_demo_s_data(written, name):
     recipe = load(written(name))
     source = f"[{{source: {rows(name, recipe.objective.columns)}}}]"
     small = ["model.path=tiny:llama", f"data.train={source}", f"data.eval={source}"]
-    small += ["train.max_steps=2", "train.global_batch_size=4", "train.logging_steps=1", "train.max_length=128"]
+    small += ["train.max_steps=2", "train.global_batch_size=4", "train.logging_steps=1"]
     if recipe.teachers:  # the scores are in the rows
         small += ["teachers=[]", "data.teacher_scores=null"]
     trainer = build(load("x.yaml", small))
