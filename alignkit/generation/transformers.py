@@ -1,10 +1,11 @@
 """Sampling with transformers' own `generate`: the path that runs everywhere, CPUs included."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, TextStreamer
 
 from alignkit.generation._sampler import Chat
 
@@ -32,22 +33,36 @@ class TransformersSampler:
         # the longest first: neighbours need little padding, and a batch too large fails at once
         jobs = sorted(((i, prompt) for i, prompt in enumerate(prompts) for _ in range(n)), key=lambda job: -len(job[1]))
         answers: list[list[str]] = [[] for _ in chats]
-        was_training = self.model.training
-        self.model.eval()
-        devices = [self.model.device] if self.model.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), torch.inference_mode():
-            torch.manual_seed(self.seed)
+        with self._sampling():
             for batch in _batches(jobs, self.batch_size):
                 for (i, _), text in zip(batch, self._generate([prompt for _, prompt in batch]), strict=True):
                     answers[i].append(text)
-        self.model.train(was_training)
         return answers
+
+    def stream(self, chat: Chat, write: Callable[[str], None]) -> str:
+        """One answer to a chat; `write` is given its words as they come."""
+        with self._sampling():
+            (answer,) = self._generate([self._prompt(chat)], _Words(self.tokenizer, write))
+        return answer
+
+    @contextmanager
+    def _sampling(self) -> Iterator[None]:
+        """No dropout and no gradients, and draws of this sampler's own."""
+        was_training = self.model.training
+        self.model.eval()
+        devices = [self.model.device] if self.model.device.type == "cuda" else []
+        try:
+            with torch.random.fork_rng(devices), torch.inference_mode():
+                torch.manual_seed(self.seed)
+                yield
+        finally:
+            self.model.train(was_training)
 
     def _prompt(self, chat: Chat) -> list[int]:
         encoded = self.tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, return_dict=True)
         return list(encoded["input_ids"])
 
-    def _generate(self, prompts: list[list[int]]) -> list[str]:
+    def _generate(self, prompts: list[list[int]], streamer: TextStreamer | None = None) -> list[str]:
         width = max(len(prompt) for prompt in prompts)
         padding = self.tokenizer.pad_token_id
         ids = torch.tensor([[padding] * (width - len(prompt)) + prompt for prompt in prompts])
@@ -62,7 +77,10 @@ class TransformersSampler:
             eos_token_id=self._ends(),
         )
         output = self.model.generate(
-            ids.to(self.model.device), attention_mask=mask.to(self.model.device), generation_config=config
+            ids.to(self.model.device),
+            attention_mask=mask.to(self.model.device),
+            generation_config=config,
+            streamer=streamer,
         )
         return self.tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
 
@@ -71,6 +89,18 @@ class TransformersSampler:
         shipped = self.model.generation_config.eos_token_id
         shipped = shipped if isinstance(shipped, list) else [shipped]
         return sorted({end for end in [self.tokenizer.eos_token_id, *shipped] if end is not None})
+
+
+class _Words(TextStreamer):
+    """Hands on what is generated, a word at a time."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, write: Callable[[str], None]) -> None:
+        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        self.write = write
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        if text:
+            self.write(text)
 
 
 def _batches(jobs: list[tuple[int, list[int]]], size: int) -> Iterator[list[tuple[int, list[int]]]]:

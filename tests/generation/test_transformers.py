@@ -1,6 +1,7 @@
 """Sampling with transformers on a tiny model."""
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from alignkit.generation import TransformersSampler
@@ -37,6 +38,28 @@ def test_the_model_is_left_in_training_mode(loaded):
     loaded["model"].train()
     TransformersSampler(**loaded, max_new_tokens=1)([chat("a")])
     assert loaded["model"].training
+    loaded["model"].eval()
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_streamed_answer_is_the_answer_in_pieces(loaded, temperature):
+    sampler = TransformersSampler(**loaded, max_new_tokens=40, temperature=temperature)
+    pieces = []
+    answer = sampler.stream(chat("one two three"), pieces.append)
+    assert [[answer]] == sampler([chat("one two three")])
+    assert "".join(pieces) == answer
+
+
+def test_an_interrupted_stream_leaves_the_model_as_it_was(loaded):
+    def interrupt(text):
+        raise KeyboardInterrupt
+
+    loaded["model"].train()
+    state = torch.random.get_rng_state()
+    with pytest.raises(KeyboardInterrupt):
+        TransformersSampler(**loaded, max_new_tokens=40, temperature=1.0).stream(chat("a"), interrupt)
+    assert loaded["model"].training
+    assert torch.equal(torch.random.get_rng_state(), state)
     loaded["model"].eval()
 
 
