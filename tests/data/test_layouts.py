@@ -97,7 +97,7 @@ def test_a_mapping_that_fits_nothing_is_an_error():
     )
     assert fails(row, "pairs", columns={"xyzzy": "question"}) == (
         "a.jsonl: columns maps 'xyzzy', which is no field of a row; known are prompt, messages, conversations, "
-        "instruction, input, output, completion, chosen, rejected, label, text, system, images, image"
+        "instruction, input, output, completion, chosen, rejected, answers, label, text, system, images, image"
     )
     assert fails(row, "pairs", columns={"prompt": "query"}) == (
         "a.jsonl: columns: {prompt: query} names no column; there are question, chosen, rejected"
