@@ -20,6 +20,7 @@ COMMANDS = {
     "data": "Show what a recipe trains on, token by token, or as an HTML report.",
     "new": "Write a recipe to start from, explained line by line.",
     "convert": "Turn YAML of TRL or the alignment-handbook into a recipe.",
+    "chat": "Talk with a model in the terminal.",
     "merge": "Make an adapter part of its model.",
     "list": "Show the methods, with formula and source.",
     "schema": "Print the JSON Schema of recipes, for editors.",

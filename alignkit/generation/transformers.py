@@ -1,13 +1,18 @@
 """Sampling with transformers' own `generate`: the path that runs everywhere, CPUs included."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, TextStreamer
 
 from alignkit.generation._sampler import Chat
+
+
+class ConversationTooLong(ValueError):
+    """A chat with more tokens than the model was made for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +45,18 @@ class TransformersSampler:
         return answers
 
     def stream(self, chat: Chat, write: Callable[[str], None]) -> str:
-        """One answer to a chat; `write` is given its words as they come."""
+        """One answer to a chat; `write` is given its words as they come.
+
+        Raises:
+            ConversationTooLong: the chat leaves no room for an answer.
+        """
+        prompt = self._prompt(chat)
+        reads = getattr(self.model.config.get_text_config(), "max_position_embeddings", math.inf)
+        if len(prompt) >= reads:
+            raise ConversationTooLong(f"the conversation has {len(prompt)} tokens, and the model reads {reads}")
+        shorter = replace(self, max_new_tokens=min(self.max_new_tokens, reads - len(prompt)))
         with self._sampling():
-            (answer,) = self._generate([self._prompt(chat)], _Words(self.tokenizer, write))
+            (answer,) = shorter._generate([prompt], _Words(self.tokenizer, write))
         return answer
 
     @contextmanager

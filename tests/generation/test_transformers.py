@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from alignkit.generation import TransformersSampler
+from alignkit.generation import ConversationTooLong, TransformersSampler
 from alignkit.models.sources import resolve
 
 
@@ -48,6 +48,17 @@ def test_a_streamed_answer_is_the_answer_in_pieces(loaded, temperature):
     answer = sampler.stream(chat("one two three"), pieces.append)
     assert [[answer]] == sampler([chat("one two three")])
     assert "".join(pieces) == answer
+
+
+def test_a_conversation_ends_where_the_model_does(loaded):
+    sampler = TransformersSampler(**loaded, max_new_tokens=40, temperature=1.0)
+    reads = loaded["model"].config.max_position_embeddings
+    around = len(sampler._prompt(chat("")))
+    pieces = []
+    sampler.stream(chat("a" * (reads - around - 3)), pieces.append)
+    assert len("".join(pieces).encode()) <= 3 * 3  # a byte that is no text is shown as three
+    with pytest.raises(ConversationTooLong, match=f"has {reads} tokens, and the model reads {reads}"):
+        sampler.stream(chat("a" * (reads - around)), pieces.append)
 
 
 def test_an_interrupted_stream_leaves_the_model_as_it_was(loaded):
