@@ -58,6 +58,7 @@ class ModelSpec:
     tokenizer: str | None = None  # where the tokenizer comes from (as path); unset: from the model
     chat_template: str | None = None  # Jinja file that replaces the tokenizer's chat template
     adapter: Adapter | None = None  # train a LoRA adapter; unset: train all weights
+    head_only: bool = False  # of reward models: train the new head alone, on a frozen model
     precision: Precision = "auto"  # number format of the computation; auto: bfloat16 on GPUs that have it, else float32
     attention: Attention = "auto"  # attention kernel; auto: flash_attention_2 where it is installed, else SDPA
 
@@ -66,6 +67,8 @@ class ModelSpec:
             raise ValueError("path is empty; write a Hub id such as Qwen/Qwen2.5-0.5B-Instruct or a local folder")
         if self.revision is not None and self.path.startswith(NOT_ON_THE_HUB):
             raise ValueError(f"revision = {self.revision!r} has no meaning for {self.path!r}; remove it")
+        if self.head_only and self.adapter is not None:
+            raise ValueError("head_only: true freezes what model.adapter would train; remove one of the two")
         _one_of("precision", self.precision, Precision)
         _one_of("attention", self.attention, Attention)
 

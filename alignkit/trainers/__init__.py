@@ -3,7 +3,8 @@
 from alignkit.trainers._objective import ObjectiveTrainer
 from alignkit.trainers.pair import PairTrainer
 from alignkit.trainers.revision import RevisionTrainer
+from alignkit.trainers.reward import RewardTrainer
 from alignkit.trainers.token import TokenTrainer
 from alignkit.trainers.unpaired import UnpairedTrainer
 
-__all__ = ["ObjectiveTrainer", "PairTrainer", "RevisionTrainer", "TokenTrainer", "UnpairedTrainer"]
+__all__ = ["ObjectiveTrainer", "PairTrainer", "RevisionTrainer", "RewardTrainer", "TokenTrainer", "UnpairedTrainer"]

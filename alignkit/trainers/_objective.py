@@ -83,17 +83,21 @@ class ObjectiveTrainer:
             model, self._model_inputs(inputs), aux_loss=router_weight is not None, shared_prefix=self.shared_prefix
         )
         reference = self.reference(inputs) if self.objective.needs_reference else None
-        batch = self.batch(inputs, answers.logps, reference)
+        value, sums = self._loss(self.batch(inputs, answers.logps, reference), num_items_in_batch)
+        if router_weight is not None:
+            steps = 1 if num_items_in_batch is None else _seams.accumulation_steps(self)
+            value = value + router_weight * answers.aux_loss / steps
+            sums["aux_loss"] = (answers.aux_loss.detach(), _numel(answers.aux_loss))
+        self._record({**sums, **self.metrics(inputs, answers)}, _tokens(inputs))
+        return value
+
+    def _loss(self, batch: Batch, num_items_in_batch: Tensor | None) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+        """The share of a micro-batch in the step's loss, and its metrics; its own mean where no step is counted."""
         loss = self.objective(replace(batch, statistics=self._over_ranks(self.objective.statistics(batch))))
         training = num_items_in_batch is not None
         count = num_items_in_batch if training else loss.count
         value = loss.terms.sum() / count.clamp(min=1) * (self.accelerator.num_processes if training else 1)
-        sums = {name: (metric.sum(), _numel(metric)) for name, metric in loss.metrics.items()}
-        if router_weight is not None:
-            value = value + router_weight * answers.aux_loss / (_seams.accumulation_steps(self) if training else 1)
-            sums["aux_loss"] = (answers.aux_loss.detach(), _numel(answers.aux_loss))
-        self._record({**sums, **self.metrics(inputs, answers)}, _tokens(inputs))
-        return value
+        return value, {name: (metric.sum(), _numel(metric)) for name, metric in loss.metrics.items()}
 
     def scoring(self, model: Any) -> Callable[..., Any]:
         """`model` as TRL's reference methods call it, with our forward behind."""
