@@ -23,6 +23,7 @@ COMMANDS = {
     "chat": "Talk with a model in the terminal.",
     "merge": "Make an adapter part of its model.",
     "list": "Show the methods, with formula and source.",
+    "completion": "Print what makes a shell complete commands, recipes and keys.",
     "schema": "Print the JSON Schema of recipes, for editors.",
     "lab": "Run objectives to their optimum and compare with theory.",
 }

@@ -4,8 +4,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from alignkit.recipe.problems import RecipeError
-
 RECIPE_OR_DATA = 2
 
 
@@ -18,11 +16,13 @@ def user_errors() -> Iterator[None]:
     """
     try:
         yield
-    except RecipeError as error:
-        print(error.report(), file=sys.stderr)
-        count = len(error.problems)
-        print(f"{count} problem{'s' if count != 1 else ''}. Nothing was started.", file=sys.stderr)
-        sys.exit(RECIPE_OR_DATA)
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        from alignkit.recipe.problems import RecipeError  # here, since --help and completion should not wait for torch
+
+        if isinstance(error, RecipeError):
+            print(error.report(), file=sys.stderr)
+            count = len(error.problems)
+            print(f"{count} problem{'s' if count != 1 else ''}. Nothing was started.", file=sys.stderr)
+        else:
+            print(f"error: {error}", file=sys.stderr)
         sys.exit(RECIPE_OR_DATA)

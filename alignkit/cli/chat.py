@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from alignkit.cli._arguments import complete_model
 from alignkit.cli._errors import user_errors
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ HELP = "/reset forgets the conversation, /quit ends it; Ctrl-C stops an answer"
 
 
 @click.command(name="chat")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.option("--adapter-of", metavar="MODEL", help="An adapter's model, if the one that it names is not here.")
 @click.option("--system", metavar="TEXT", help="A system message before the conversation.")
 @click.option("--temperature", default=0.7, show_default=True, type=click.FloatRange(0), help="0 is greedy.")

@@ -2,12 +2,13 @@
 
 import click
 
+from alignkit.cli import _arguments
 from alignkit.cli._errors import user_errors
 
 
 @click.command(name="check")
-@click.argument("recipe")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@_arguments.recipe
+@_arguments.overrides
 @click.option("--processes", default=1, show_default=True, help="Processes the run will have.")
 def command(recipe: str, overrides: tuple[str, ...], processes: int) -> None:
     """Validate RECIPE, report on its data, and print batch sizes, steps and tokens. Nothing is trained."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from alignkit.cli import _arguments
 from alignkit.cli._errors import user_errors
 
 
@@ -13,8 +14,8 @@ def command() -> None:
 
 
 @command.command(name="show")
-@click.argument("recipe")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@_arguments.recipe
+@_arguments.overrides
 @click.option("-n", "count", default=5, show_default=True, type=click.IntRange(min=1), help="Examples to show.")
 @click.option("--eval", "evaluation", is_flag=True, help="Of the evaluation set.")
 def show(recipe: str, overrides: tuple[str, ...], count: int, evaluation: bool) -> None:
@@ -34,8 +35,8 @@ def show(recipe: str, overrides: tuple[str, ...], count: int, evaluation: bool) 
 
 
 @command.command(name="report")
-@click.argument("recipe")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@_arguments.recipe
+@_arguments.overrides
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("data_report.html"))
 @click.option("-n", "count", default=5, show_default=True, type=click.IntRange(min=1), help="Examples in the page.")
 def report(recipe: str, overrides: tuple[str, ...], output: Path, count: int) -> None:

@@ -5,13 +5,14 @@ from typing import Any
 
 import click
 
+from alignkit.cli import _arguments
 from alignkit.cli._errors import user_errors
 
 RECIPE = "demo/smollm2"
 
 
 @click.command(name="demo")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@_arguments.overrides
 @click.option(
     "--record", type=click.Path(path_type=Path, dir_okay=False), help="Draw the terminal to this SVG as well."
 )

@@ -5,9 +5,11 @@ import inspect
 
 import click
 
+from alignkit.cli._arguments import complete_method
+
 
 @click.command(name="list")
-@click.argument("method", required=False)
+@click.argument("method", required=False, shell_complete=complete_method)
 def command(method: str | None) -> None:
     """Show the methods with formula and source; METHOD shows one in full."""
     from alignkit import objectives

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
+from alignkit.cli._arguments import complete_model
 from alignkit.cli._errors import user_errors
 
 
 @click.command(name="merge")
-@click.argument("adapter")
+@click.argument("adapter", shell_complete=complete_model)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="New folder for the model.")
 @click.option("--adapter-of", metavar="MODEL", help="The adapter's model, if the one that it names is not here.")
 def command(adapter: str, output: Path, adapter_of: str | None) -> None:

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import click
 
+from alignkit.cli import _arguments
 from alignkit.cli._errors import user_errors
 
 OUTPUT = Path("teacher_scores.parquet")
 
 
 @click.command(name="score-teachers")
-@click.argument("recipe")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@_arguments.recipe
+@_arguments.overrides
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),

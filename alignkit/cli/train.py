@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
+from alignkit.cli import _arguments
 from alignkit.cli._errors import user_errors
 
 
 @click.command(name="train")
-@click.argument("recipe")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@_arguments.recipe
+@_arguments.overrides
 def command(recipe: str, overrides: tuple[str, ...]) -> None:
     """Train RECIPE, a YAML file or the name of a shipped one such as dpo/tiny.
 
