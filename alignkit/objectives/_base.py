@@ -128,6 +128,7 @@ class RewardObjective(Objective):
     """Trains a reward model on rankings; reads `RewardScores`, returns (P,) terms, counts rankings of two or more."""
 
     batch: ClassVar[type[Batch]] = RewardScores
+    pairs_only: ClassVar[bool] = True  # False: rankings of any length
 
     @abstractmethod
     def __call__(self, batch: RewardScores) -> Loss: ...

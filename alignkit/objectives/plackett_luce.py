@@ -25,6 +25,8 @@ class PlackettLuce(RewardObjective):
     Source: Zhu, Jiao and Jordan 2023, arXiv:2301.11270, estimators MLE_K ("full") and MLE_2 ("pairwise").
     """
 
+    pairs_only = False
+
     form: Form = "full"  # the ranking as a whole, or split into its pairs
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from peft import LoraConfig
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from alignkit.data.account import DataReport
@@ -16,7 +17,15 @@ from alignkit.data.thresholds import check_thresholds
 from alignkit.models.adapters import peft_config
 from alignkit.models.load import load_model, load_tokenizer
 from alignkit.models.precision import trainer_precision
-from alignkit.objectives import Objective, PairObjective, RevisionObjective, TokenObjective, UnpairedObjective
+from alignkit.models.reward import load_reward_model, reward_peft_config
+from alignkit.objectives import (
+    Objective,
+    PairObjective,
+    RevisionObjective,
+    RewardObjective,
+    TokenObjective,
+    UnpairedObjective,
+)
 from alignkit.recipe.balance import balanced
 from alignkit.recipe.hub import make_repository
 from alignkit.recipe.inspection import inspect_data, refuse_images, refuse_lost
@@ -28,7 +37,14 @@ from alignkit.recipe.summary.attach import attach_summary
 from alignkit.recipe.summary.facts import Facts, without_texts
 from alignkit.recipe.trackers import RecipeInWandb
 from alignkit.recipe.world import check_sharding, running_processes
-from alignkit.trainers import ObjectiveTrainer, PairTrainer, RevisionTrainer, TokenTrainer, UnpairedTrainer
+from alignkit.trainers import (
+    ObjectiveTrainer,
+    PairTrainer,
+    RevisionTrainer,
+    RewardTrainer,
+    TokenTrainer,
+    UnpairedTrainer,
+)
 
 # What follows from the batch shape of an objective: its trainer, and the shape of the rows it learns from.
 TRAINERS: dict[type[Objective] | None, tuple[type[ObjectiveTrainer], Shape]] = {
@@ -36,6 +52,7 @@ TRAINERS: dict[type[Objective] | None, tuple[type[ObjectiveTrainer], Shape]] = {
     TokenObjective: (TokenTrainer, "tokens"),
     UnpairedObjective: (UnpairedTrainer, "unpaired"),
     RevisionObjective: (RevisionTrainer, "pairs"),
+    RewardObjective: (RewardTrainer, "pairs"),  # or rankings: see row_shape
 }
 
 
@@ -58,14 +75,14 @@ def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) ->
     recipe = balanced(recipe, data.train)
     make_repository(args)
     run = trainer(
-        model=load_model(recipe.model),
+        model=load_recipe_model(recipe, args),
         objective=recipe.objective,
         shared_prefix=recipe.settings.shared_prefix,
         args=args,
         train_dataset=data.train,
         eval_dataset=data.eval,
         processing_class=tokenizer,
-        peft_config=peft_config(recipe.model.adapter) if recipe.model.adapter else None,
+        peft_config=adapter_of(recipe),
         **own_options(recipe),
     )
     check_sharding(run.accelerator.distributed_type)
@@ -77,6 +94,21 @@ def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) ->
     run.add_callback(RecipeInWandb(recipe))
     attach_summary(run, Facts.of(recipe, data, shown))
     return run
+
+
+def load_recipe_model(recipe: Recipe, args: TrainingArguments) -> Any:
+    """The model that is trained; a reward model's new head is drawn from `train.seed`."""
+    if isinstance(recipe.objective, RewardObjective):
+        return load_reward_model(recipe.model, seed=args.seed)
+    return load_model(recipe.model)
+
+
+def adapter_of(recipe: Recipe) -> LoraConfig | None:
+    """peft's configuration of the adapter that the recipe adds."""
+    if recipe.model.adapter is None:
+        return None
+    configure = reward_peft_config if isinstance(recipe.objective, RewardObjective) else peft_config
+    return configure(recipe.model.adapter)
 
 
 def own_options(recipe: Recipe) -> dict[str, Any]:
@@ -113,7 +145,14 @@ def load_recipe_data(recipe: Recipe) -> Data:
 
 def shape_of(recipe: Recipe) -> Shape:
     """Shape of the rows that the objective learns from."""
-    return TRAINERS[family_of(type(recipe.objective))][1]
+    return row_shape(type(recipe.objective))
+
+
+def row_shape(objective: type[Objective]) -> Shape:
+    """Shape of the rows that objectives of this class learn from."""
+    if issubclass(objective, RewardObjective) and not objective.pairs_only:
+        return "rankings"
+    return TRAINERS[family_of(objective)][1]
 
 
 def load_recipe_tokenizer(recipe: Recipe, data: Data) -> PreTrainedTokenizerBase:

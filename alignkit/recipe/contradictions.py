@@ -6,7 +6,14 @@ from typing import Any
 
 from alignkit.data.spec import DataSpec
 from alignkit.models.spec import ModelSpec
-from alignkit.objectives import Objective, PairObjective, RevisionObjective, TokenObjective, UnpairedObjective
+from alignkit.objectives import (
+    Objective,
+    PairObjective,
+    RevisionObjective,
+    RewardObjective,
+    TokenObjective,
+    UnpairedObjective,
+)
 from alignkit.recipe.document import Report
 from alignkit.recipe.problems import KeyPath, dotted
 from alignkit.recipe.schema import TrainSpec
@@ -22,6 +29,7 @@ class Written:
     settings: TrainSpec | None
     objective: Objective | None
     family: type[Objective] | None
+    model: ModelSpec | None
     data: DataSpec | None
     teachers: Sequence[ModelSpec] = ()
     defaults: Mapping[str, Any]  # of TRL's config class; empty where a misspelt key may hide what was meant
@@ -77,6 +85,11 @@ def _revisions(written: Written) -> Iterator[Finding]:
     asked = written.data and written.data.revision_prompt is not None
     if asked and written.family not in (None, RevisionObjective):
         yield ("data", "revision_prompt"), " has no effect: this objective learns no revisions", "remove it"
+
+
+def _heads(written: Written) -> Iterator[Finding]:
+    if written.model and written.model.head_only and written.family not in (None, RewardObjective):
+        yield ("model", "head_only"), " is for reward models, which this objective does not train", "remove it"
 
 
 def _teachers(written: Written) -> Iterator[Finding]:
@@ -153,6 +166,7 @@ RULES: tuple[Callable[[Written], Iterator[Finding]], ...] = (
     _evaluation,
     _pairs,
     _revisions,
+    _heads,
     _teachers,
     _unpaired,
     _reference,

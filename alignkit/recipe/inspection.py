@@ -35,9 +35,12 @@ def treatment_of(args: Any) -> Treatment:
     """How TRL's trainers cut and mask sequences with these options."""
     packing = getattr(args, "packing", False)
     splits = packing and args.packing_strategy != "bfd"  # what is too long goes on in the next sequence
+    truncation = "keep_start" if packing else getattr(args, "truncation_mode", "keep_start")
+    if hasattr(args, "center_rewards_coefficient"):  # a reward model's, which cuts no answer
+        truncation = "drop"
     return Treatment(
         max_length=None if splits else args.max_length,
-        truncation="keep_start" if packing else getattr(args, "truncation_mode", "keep_start"),
+        truncation=truncation,
         assistant_only=getattr(args, "assistant_only_loss", False),
         completion_only=getattr(args, "completion_only_loss", None) is not False,
     )

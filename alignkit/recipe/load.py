@@ -90,7 +90,7 @@ class _Sections:
         trackers = check_report(self.data.get("report"), self.checker)
         summary = self.checker.construct(SummarySpec, self._mapping("summary"), ("summary",))
         teachers = self.checker.check(tuple[ModelSpec, ...], self.data.get("teachers") or [], ("teachers",))
-        self._together(objective, data, train, settings, teachers)
+        self._together(objective, model, data, train, settings, teachers)
         sections = (objective, model, data, settings, trackers, summary, teachers)
         if self.report or any(section is INVALID for section in sections):
             return None
@@ -145,7 +145,9 @@ class _Sections:
             self.report.add((section,), f"{section} should be a mapping", SECTIONS[section], "value")
         return {}
 
-    def _together(self, objective: Any, data: Any, train: dict[str, Any], settings: Any, teachers: Any) -> None:
+    def _together(
+        self, objective: Any, model: Any, data: Any, train: dict[str, Any], settings: Any, teachers: Any
+    ) -> None:
         if self.objective is None:
             return
         config = config_class(self.objective)
@@ -156,6 +158,7 @@ class _Sections:
             settings=None if settings is INVALID else settings,
             objective=None if objective is INVALID else objective,
             family=family_of(self.objective),
+            model=None if model is INVALID else model,
             data=None if data is INVALID else data,
             teachers=() if teachers is INVALID else teachers,
             defaults=defaults if complete else {},

@@ -13,6 +13,7 @@ OBJECTIVE_OWNS = {
     "loss_type": "choose the method with objective.name",
     "loss_weights": "an objective is one method; remove it",
     "label_smoothing": "write objective: {name: robust_dpo, flip_rate: RATE}",
+    "center_rewards_coefficient": "write objective: {name: bradley_terry, centering: NUMBER}",
     "label_smoothing_factor": "no objective smooths token labels; remove it",
     "f_divergence_type": "no objective has TRL's f-divergences; remove it",
     "f_alpha_divergence_coef": "no objective has TRL's f-divergences; remove it",

@@ -10,7 +10,7 @@ from datasets import Dataset
 from alignkit.data.account import DataReport, SetReport
 from alignkit.data.thresholds import check_thresholds
 from alignkit.models.precision import compute_dtype, device_type
-from alignkit.objectives import PairObjective
+from alignkit.objectives import PairObjective, RewardObjective
 from alignkit.recipe.preview import preview
 from alignkit.recipe.schema import Recipe
 
@@ -67,7 +67,8 @@ def plan(recipe: Recipe, processes: int = 1, report: Callable[[DataReport], None
     if report is not None:
         report(found)
     check_thresholds(found, recipe.data)
-    size = size_of(found.sets[0], args, sequences=2 if isinstance(recipe.objective, PairObjective) else 1)
+    paired = isinstance(recipe.objective, PairObjective | RewardObjective)
+    size = size_of(found.sets[0], args, sequences=2 if paired else 1)
     per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * processes
     an_epoch = math.ceil(size.rows / per_step)
     steps = args.max_steps if args.max_steps > 0 else math.ceil(an_epoch * args.num_train_epochs)

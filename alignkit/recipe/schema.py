@@ -15,7 +15,14 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from alignkit.data.spec import DataSpec
 from alignkit.models.spec import ModelSpec
-from alignkit.objectives import Objective, PairObjective, RevisionObjective, TokenObjective, UnpairedObjective
+from alignkit.objectives import (
+    Objective,
+    PairObjective,
+    RevisionObjective,
+    RewardObjective,
+    TokenObjective,
+    UnpairedObjective,
+)
 from alignkit.recipe.describe import alternatives
 from alignkit.recipe.plain import plain
 from alignkit.recipe.summary.spec import SummarySpec
@@ -28,6 +35,7 @@ FAMILIES: dict[type, str] = {
     TokenObjective: "SFTConfig",
     UnpairedObjective: "KTOConfig",
     RevisionObjective: "DPOConfig",
+    RewardObjective: "RewardConfig",
 }
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from alignkit import objectives
 from alignkit.data.layouts import WANTED
 from alignkit.data.teachers import COLUMN
-from alignkit.recipe.build import TRAINERS
+from alignkit.objectives import RewardObjective
+from alignkit.recipe.build import row_shape
 from alignkit.recipe.dump import to_yaml
 from alignkit.recipe.json_schema import Schema, json_schema, of_dataclass
 from alignkit.recipe.schema import FAMILIES, family_of, option_help
@@ -28,6 +29,7 @@ CHATS = ("HuggingFaceH4/ultrachat_200k", "train_sft", "test_sft")
 # Shape of the rows: a data set that has it, and the learning rate that papers train all weights of a chat model with.
 SHAPES: Mapping[str, tuple[tuple[str, str, str], float]] = {
     "pairs": (FEEDBACK, 5e-7),
+    "rankings": (FEEDBACK, 1e-5),
     "unpaired": (FEEDBACK, 5e-6),
     "tokens": (CHATS, 2e-5),
 }
@@ -44,7 +46,7 @@ def starter(method: str) -> str:
     if family is None:
         trained = [name for name in objectives.names() if family_of(objectives.find(name))]
         raise ValueError(f"{method} has no trainer; choose from {', '.join(trained)}")
-    _, shape = TRAINERS[family]
+    shape = row_shape(cls)
     columns = objectives.make(method).columns
     values = _values(method, shape, columns)
     schema = json_schema()["properties"]
@@ -65,7 +67,7 @@ def starter(method: str) -> str:
 
 def _values(method: str, shape: str, columns: Sequence[str]) -> dict[str, Any]:
     """What is written out; everything else is at its default."""
-    (source, train, test), rate = SHAPES[shape]
+    (source, train, test), rate = SHAPES["rankings" if issubclass(objectives.find(method), RewardObjective) else shape]
     values: dict[str, Any] = {
         "objective": {"name": method, **_defaults(of_dataclass(objectives.find(method)))},
         "model": {"path": MODEL},

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from trl import DPOConfig, KTOConfig, SFTConfig
+from trl import DPOConfig, KTOConfig, RewardConfig, SFTConfig
 
 from alignkit.data import account
 from alignkit.data.errors import DataError
@@ -27,6 +27,7 @@ train: {output_dir: runs, max_steps: 1, per_device_train_batch_size: 1, max_leng
     [
         (DPOConfig(max_length=9, **QUIET), Treatment(max_length=9)),
         (KTOConfig(max_length=None, **QUIET), Treatment()),
+        (RewardConfig(max_length=9, **QUIET), Treatment(max_length=9, truncation="drop")),
         (SFTConfig(max_length=9, packing=True, **QUIET), Treatment(max_length=9)),
         (SFTConfig(max_length=9, packing=True, packing_strategy="wrapped", **QUIET), Treatment()),
         (SFTConfig(completion_only_loss=False, **QUIET), Treatment(max_length=1024, completion_only=False)),

@@ -2,7 +2,9 @@
 
 import pytest
 
+from alignkit.objectives import find
 from alignkit.recipe import RecipeError, load
+from alignkit.recipe.build import row_shape
 
 RECIPE = """
 objective: {objective}
@@ -62,3 +64,25 @@ def test_a_revision_prompt_is_for_methods_that_revise(write):
         load(write(text.replace("OBJECTIVE", "dpo")))
     with pytest.raises(RecipeError, match=r"data\.revision_prompt holds \{x\}, which nothing is put in for"):
         load(write(recipe.replace("OBJECTIVE", "srpo").replace("TEXT", "'{x} {draft}'")))
+
+
+REWARD = "{objective: OBJECTIVE, model: {path: x}, data: {train: [{source: o/n}]}, train: {TRAIN}}"
+
+
+def test_reward_models_take_trl_s_options_for_them(write):
+    recipe = load(write(REWARD.replace("OBJECTIVE", "bradley_terry").replace("TRAIN", "max_length: 512")))
+    assert recipe.config_class.__name__ == "RewardConfig"
+    assert row_shape(type(recipe.objective)) == "pairs"
+    assert row_shape(find("plackett_luce")) == "rankings"
+    text = REWARD.replace("OBJECTIVE", "bradley_terry").replace("TRAIN", "center_rewards_coefficient: 0.01")
+    with pytest.raises(RecipeError, match=r"write objective: \{name: bradley_terry, centering: NUMBER\}"):
+        load(write(text))
+
+
+def test_head_only_is_for_reward_models(write):
+    text = REWARD.replace("path: x", "path: x, head_only: true").replace("TRAIN", "")
+    assert load(write(text.replace("OBJECTIVE", "bradley_terry"))).model.head_only
+    with pytest.raises(
+        RecipeError, match=r"model\.head_only is for reward models, which this objective does not train"
+    ):
+        load(write(text.replace("OBJECTIVE", "dpo")))

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from alignkit.models.sources import resolve
+from alignkit.objectives import RewardObjective
 from alignkit.recipe import load, shipped_recipes
 from tests.recipes.runs import FILES, recipe_name, train, weights
 from tests.test_stems import TRAINABLE
@@ -44,9 +45,13 @@ def test_a_tiny_recipe_trains(path, tmp_path, monkeypatch):
     assert len(run.losses) == 2
     assert all(math.isfinite(loss) for loss in run.losses)
     assert any("eval_loss" in entry for entry in run.history)
-    AutoModelForCausalLM.from_pretrained(run.folder)
     before, after = weights(Path(resolve("tiny:llama"))), run.weights
-    assert before.keys() == after.keys()
+    if isinstance(load(path).objective, RewardObjective):
+        AutoModelForSequenceClassification.from_pretrained(run.folder, num_labels=1)
+        assert before.keys() ^ after.keys() == {"lm_head.weight", "score.weight"}
+    else:
+        AutoModelForCausalLM.from_pretrained(run.folder)
+        assert before.keys() == after.keys()
     assert all(tensor.isfinite().all() for tensor in after.values())
     assert not torch.equal(before["model.embed_tokens.weight"], after["model.embed_tokens.weight"])
     for folder in (run.folder, run.folder / "checkpoint-2"):

@@ -11,6 +11,7 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 
 from alignkit.data.load import Data
 from alignkit.generation import Chat, TransformersSampler
+from alignkit.objectives import RewardObjective
 from alignkit.recipe.summary.spec import SummarySpec
 
 LOOKED_AT = 20  # rows for each prompt that is wanted: several may have the same one
@@ -43,6 +44,8 @@ def prompts_for(trainer: Any, data: Data, spec: SummarySpec) -> list[Chat] | NoA
         return NoAnswers(reason="the model is split over the processes (ZeRO-3 or FSDP), and one cannot answer alone")
     if isinstance(trainer.processing_class, ProcessorMixin):
         return NoAnswers(reason="the model sees images, and answers are generated from text alone")
+    if isinstance(trainer.objective, RewardObjective):
+        return NoAnswers(reason="a reward model writes none")
     if data.eval is None:
         return NoAnswers(reason="there are no held-out prompts; write data.eval or data.holdout")
     return held_out(data.eval, count) or NoAnswers(reason="the held-out data are plain text, not conversations")

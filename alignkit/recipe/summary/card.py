@@ -8,6 +8,7 @@ from pathlib import Path
 from huggingface_hub import ModelCardData
 
 from alignkit.data.load import SourceReport
+from alignkit.objectives import RewardObjective
 from alignkit.recipe.summary.facts import Facts, Progress
 from alignkit.recipe.summary.method import Method
 from alignkit.recipe.summary.results import HEADINGS, results
@@ -43,9 +44,16 @@ def head(facts: Facts, progress: Progress) -> str:
         library_name="peft" if progress.adapter else "transformers",
         tags=["alignkit", "trl", Method.of(facts.recipe.objective).name, *(["lora"] if progress.adapter else [])],
         datasets=facts.hub_datasets or None,
-        pipeline_tag=None if progress.images else "text-generation",
+        pipeline_tag=pipeline(facts, progress),
     )
     return data.to_yaml().strip()
+
+
+def pipeline(facts: Facts, progress: Progress) -> str | None:
+    """What the Hub files the model under."""
+    if isinstance(facts.recipe.objective, RewardObjective):
+        return "text-classification"
+    return None if progress.images else "text-generation"
 
 
 def introduction(facts: Facts, progress: Progress) -> str:
@@ -56,10 +64,12 @@ def introduction(facts: Facts, progress: Progress) -> str:
 
 def use(facts: Facts, progress: Progress) -> str:
     """Code that loads the model, and asks it something where it was trained on conversations."""
-    model = "AutoModelForImageTextToText" if progress.images else "AutoModelForCausalLM"
+    rewards = isinstance(facts.recipe.objective, RewardObjective)
+    kind = "SequenceClassification" if rewards else "CausalLM"
+    model = "AutoModelForImageTextToText" if progress.images else f"AutoModelFor{kind}"
     library = "transformers"
     if progress.adapter and not progress.images:
-        library, model = "peft", "AutoPeftModelForCausalLM"
+        library, model = "peft", f"AutoPeftModelFor{kind}"
     location = json.dumps(progress.location)
     tokenizer = "AutoProcessor" if progress.images else "AutoTokenizer"
     lines = [
@@ -68,9 +78,15 @@ def use(facts: Facts, progress: Progress) -> str:
         else f"from peft import {model}\nfrom transformers import {tokenizer}",
         "",
         f"tokenizer = {tokenizer}.from_pretrained({location})",
-        f"model = {model}.from_pretrained({location})",
+        f"model = {model}.from_pretrained({location}{', num_labels=1' if rewards else ''})",
     ]
-    if not progress.images and any(source.conversational for source in facts.data.report):
+    if rewards:
+        lines += [
+            'chat = [{"role": "user", "content": "Why is the sky blue?"}, {"role": "assistant", "content": "..."}]',
+            'inputs = tokenizer.apply_chat_template(chat, return_dict=True, return_tensors="pt")',
+            "print(model(**inputs).logits[0, 0])  # the reward of the last answer",
+        ]
+    elif not progress.images and any(source.conversational for source in facts.data.report):
         lines += [
             'chat = [{"role": "user", "content": "Why is the sky blue?"}]',
             'kinds = {"return_dict": True, "return_tensors": "pt"}',

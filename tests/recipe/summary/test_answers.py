@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM
 from alignkit.data.load import Data
 from alignkit.models.sources import resolve
 from alignkit.models.tiny import byte_tokenizer
+from alignkit.objectives import make
 from alignkit.recipe.summary import answers
 from alignkit.recipe.summary.answers import Answers, NoAnswers, answered, held_out, prompts_for
 from alignkit.recipe.summary.spec import SummarySpec
@@ -41,6 +42,7 @@ def trainer(model=None, **changed):
         args=SimpleNamespace(push_to_hub=changed.get("push_to_hub", False)),
         state=SimpleNamespace(global_step=3),
         model=model,
+        objective=make(changed.get("objective", "dpo")),
         processing_class=byte_tokenizer(),
         is_fsdp_enabled=changed.get("is_fsdp_enabled", False),
         compute_loss_context_manager=nullcontext,
@@ -76,6 +78,7 @@ def test_a_long_set_is_not_searched_to_its_end():
         ({}, ROWS, SummarySpec(answers=0), "summary.answers is 0"),
         ({"push_to_hub": True}, ROWS, SummarySpec(), "train.push_to_hub would publish them; write summary.answers: 4"),
         ({"is_fsdp_enabled": True}, ROWS, SummarySpec(), "the model is split over the processes (ZeRO-3 or FSDP)"),
+        ({"objective": "bradley_terry"}, ROWS, SummarySpec(), "a reward model writes none"),
         ({}, None, SummarySpec(), "write data.eval or data.holdout"),
         ({}, [{"text": "a"}], SummarySpec(), "plain text, not conversations"),
     ],

@@ -7,6 +7,7 @@ from huggingface_hub import ModelCard
 
 from alignkit.data.spec import DataSpec, Source
 from alignkit.models.spec import ModelSpec
+from alignkit.objectives import make
 from alignkit.recipe.summary.card import card, code, fenced, plain
 
 
@@ -43,6 +44,15 @@ def test_what_is_only_here_is_not_linked(facts, progress, tmp_path):
     }
     assert "| `pairs_train.jsonl` |" in local
     assert "base_model" not in head(card(from_hub(facts, path=str(tmp_path)), progress))
+
+
+def test_a_reward_model_is_loaded_as_one(facts, progress):
+    facts = replace(facts, recipe=replace(facts.recipe, objective=make("bradley_terry")))
+    text = card(facts, progress)
+    assert head(text)["pipeline_tag"] == "text-classification"
+    assert 'AutoModelForSequenceClassification.from_pretrained("runs/out", num_labels=1)' in text
+    assert "generate" not in text
+    assert "AutoPeftModelForSequenceClassification" in card(facts, replace(progress, adapter=True))
 
 
 def test_what_it_says(facts, progress):
