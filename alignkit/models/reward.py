@@ -11,11 +11,11 @@ from alignkit.models.spec import Adapter, ModelSpec
 HEAD = "score"  # what transformers call it
 
 
-def load_reward_model(spec: ModelSpec, *, seed: int = 0) -> PreTrainedModel | PeftModel:
+def load_reward_model(spec: ModelSpec, *, seed: int = 0, trained: bool = False) -> PreTrainedModel | PeftModel:
     """The model with its head, which is new and drawn from `seed` unless the model is a reward model already.
 
     Without the adapter the recipe adds (the trainer does that); an adapter folder comes trainable, with its head.
-    `spec.head_only` freezes all weights but the head's.
+    `spec.head_only` freezes all weights but the head's. `trained` refuses a model whose head would be new.
 
     Raises:
         ValueError: no such model, one that transformers cannot give a head for, or one with several outputs.
@@ -29,6 +29,8 @@ def load_reward_model(spec: ModelSpec, *, seed: int = 0) -> PreTrainedModel | Pe
     trained_head = any(name.endswith("ForSequenceClassification") for name in config.architectures or ())
     if trained_head and config.num_labels != 1:
         raise ValueError(f"{spec.path} gives {config.num_labels} numbers for a text; a reward model gives 1")
+    if trained and not (trained_head or location.adapter):
+        raise ValueError(f"{spec.path} is no reward model: its head would be drawn at random; train one first")
     kwargs = model_kwargs(spec)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

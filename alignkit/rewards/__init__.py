@@ -12,8 +12,9 @@ from typing import Any
 from alignkit import lookup
 from alignkit.rewards._best_of_n import best_of_n, kl_bound
 from alignkit.rewards._combine import Combine
+from alignkit.rewards._reward import Reward, RewardError
 
-__all__ = ["Combine", "best_of_n", "find", "kl_bound", "make", "names"]
+__all__ = ["Combine", "Reward", "RewardError", "best_of_n", "find", "kl_bound", "make", "names"]
 
 RULES = "alignkit.rewards.combine"
 

@@ -1,0 +1,112 @@
+import logging
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from alignkit.rewards import RewardError, make
+from alignkit.rewards.ensemble import Calibration, Ensemble, Member, function
+from tests.objectives.properties import assert_refuses
+
+PROMPTS, ANSWERS = ["p"] * 3, ["a", "bb", "cccc"]
+
+
+def length(prompts, completions, **columns):
+    return torch.tensor([float(len(answer)) for answer in completions])
+
+
+def offset(prompts, completions, bonus, **columns):
+    return [2.0 + extra for extra in bonus]
+
+
+def broken(prompts, completions, **columns):
+    raise TimeoutError("no reply in 5 s")
+
+
+def partly(prompts, completions, **columns):
+    return torch.tensor([1.0, float("nan"), 2.0])
+
+
+def ensemble(*rewards, **options):
+    members = [
+        reward if isinstance(reward, Member) else Member(name=reward.__name__, reward=reward) for reward in rewards
+    ]
+    return Ensemble(members=members, combine=options.pop("combine", make("mean")), **options)
+
+
+def test_members_see_columns_and_are_combined():
+    assert ensemble(length, offset)(PROMPTS, ANSWERS, bonus=[0, 1, 2]).tolist() == [1.5, 2.5, 4.0]
+    worst = ensemble(length, offset, combine=make("worst"))
+    assert worst(PROMPTS, ANSWERS, bonus=[0, 1, 2]).tolist() == [1, 2, 4]
+
+
+def test_metrics_say_who_disagrees_and_who_decides():
+    verdict = ensemble(length, offset, combine=make("worst")).judge(PROMPTS, ANSWERS, bonus=[0, 0, 0])
+    assert verdict.scores.tolist() == [1, 2, 2]
+    metrics = verdict.metrics()
+    assert metrics["rewards/length/decides"] == pytest.approx(2 / 3)  # of equals, the first
+    assert metrics["rewards/offset/decides"] == pytest.approx(1 / 3)
+    assert metrics["rewards/disagreement/range"] == pytest.approx(1)
+    assert metrics["rewards/disagreement/std"] == pytest.approx(0.5)
+    assert metrics["rewards/length/mean"] == pytest.approx(7 / 3)
+    assert metrics["rewards/combined/mean"] == pytest.approx(5 / 3)
+    assert metrics["rewards/dropped_members"] == 0
+
+
+def test_zscores_are_of_the_calibration_data_not_of_the_batch(tmp_path):
+    calibration = Calibration.of(length, ["p"] * 4, ["a", "aaa", "a", "aaa"])
+    assert calibration == Calibration(mean=2.0, std=1.0, count=4)
+    calibration.save(tmp_path)
+    member = Member(name="length", reward=length, calibration=Calibration.read(tmp_path))
+    scaled = ensemble(member, normalize="zscore")
+    assert scaled(PROMPTS, ANSWERS).tolist() == [-1, 0, 2]
+    assert scaled(PROMPTS[:1], ANSWERS[2:]).tolist() == [2]
+    assert ensemble(member)(PROMPTS, ANSWERS).tolist() == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("reward", "message"),
+    [
+        (broken, "member 'broken' failed: TimeoutError: no reply in 5 s"),
+        (partly, "member 'partly' gives example 1 the score nan: 'bb'"),
+        (lambda *_: torch.zeros(2), "member '<lambda>' gave scores of shape (2,); expected (3,)"),
+        (lambda *_: [1.0, None, 2.0], "member '<lambda>' failed: "),
+    ],
+    ids=["raises", "nan", "shape", "none"],
+)
+def test_a_member_that_fails_is_named_or_dropped(reward, message, caplog):
+    with pytest.raises(RewardError) as caught:
+        ensemble(length, reward)(PROMPTS, ANSWERS)
+    assert str(caught.value).startswith(message)
+    with caplog.at_level(logging.WARNING):
+        verdict = ensemble(length, reward, on_member_failure="drop").judge(PROMPTS, ANSWERS)
+    assert_close(verdict.scores, length(PROMPTS, ANSWERS))
+    assert [*verdict.members] == ["length"]
+    assert verdict.metrics()["rewards/dropped_members"] == 1
+    assert message in caplog.text
+    with pytest.raises(RewardError, match="every member failed: member"):
+        ensemble(reward, on_member_failure="drop")(PROMPTS, ANSWERS)
+
+
+def test_functions_are_found_by_their_dotted_path():
+    assert function(f"{__name__}.length") is length
+    assert_refuses(
+        f"{__name__}.PROMPTS is no function; a reward takes (prompts, completions, **columns)",
+        function,
+        f"{__name__}.PROMPTS",
+    )
+    with pytest.raises(ValueError, match=r"^cannot import the reward 'no_such_module\.f': No module"):
+        function("no_such_module.f")
+    with pytest.raises(ValueError, match=r"^cannot import the reward 'length'"):
+        function("length")
+
+
+def test_refusals(tmp_path):
+    assert_refuses("an ensemble needs at least one member", ensemble)
+    assert_refuses("two members are called 'length'; give each a name of its own", ensemble, length, length)
+    message = "member 'length' has no calibration, which normalize: zscore needs; calibrate it first"
+    assert_refuses(message, ensemble, length, normalize="zscore")
+    message = f"{tmp_path} holds no calibration.json; calibrate the member first, or write normalize: none"
+    assert_refuses(message, Calibration.read, tmp_path)
+    same = "scores with mean 1.0 and standard deviation 0.0 give no scale"
+    assert_refuses(same, Calibration.of, length, ["p", "p"], ["a", "b"])
