@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from torch import Tensor
 
 from alignkit.models.load import load_tokenizer
 from alignkit.models.reward import load_reward_model
@@ -35,8 +34,8 @@ class ModelReward:
     often is logged, and `scored` says where.
     """
 
-    model: nn.Module
-    tokenizer: PreTrainedTokenizerBase
+    model: Any  # a sequence classifier with one output, with or without an adapter
+    tokenizer: Any
     max_length: int | None = None  # tokens of prompt and answer; unset: as many as the model has positions
     batch_tokens: int = 16384  # tokens read at once, padding counted
 

@@ -36,13 +36,13 @@ class RewardTrainer(ObjectiveTrainer, trl.RewardTrainer):
         self,
         model: Any,
         *,
-        args: trl.RewardConfig,
+        args: Any,
         processing_class: PreTrainedTokenizerBase,
         train_dataset: Any,
         data_collator: Any = None,
         **kwargs: Any,
     ) -> None:
-        """TRL's arguments and `objective`. A model of ours or TRL's: one output, or a path to load it from."""
+        """TRL's arguments, `args` a RewardConfig, and `objective`."""
         if data_collator is None and "answers" in (train_dataset.column_names or ()):
             data_collator = Rankings(pad=processing_class.pad_token_id, multiple=args.pad_to_multiple_of)
         super().__init__(
