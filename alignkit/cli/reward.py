@@ -1,5 +1,7 @@
-"""`alignkit reward score MODEL DATA`"""
+"""`alignkit reward score MODEL DATA` and `alignkit reward bench MODEL --data DATA`"""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +50,40 @@ def score(model: str, data: str, output: Path | None, **options: Any) -> None:
     click.echo(f"wrote {target}: {found.rows:,} rows, {found.answers:,} answers")
     if found.truncated:
         click.echo(f"{found.truncated:,} answers are too long for the model; the start of their text was not read")
+
+
+@command.command(name="bench")
+@click.argument("model", shell_complete=_arguments.complete_model)
+@click.option("--data", required=True, help="A file, a folder or a Hub id with RewardBench's rows, version 1 or 2.")
+@click.option("--split", help="Of a dataset that has several; by default the one that the board uses.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="JSON file for the results.")
+@click.option("--limit", type=click.IntRange(1), help="Only so many rows from the start.")
+@click.option("--max-length", type=click.IntRange(1), help="Tokens of prompt and answer; the end is kept.")
+@click.option("--batch-tokens", default=16384, show_default=True, type=click.IntRange(1), help="Tokens read at once.")
+@click.option("--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
+def bench(model: str, data: str, split: str | None, output: Path | None, **options: Any) -> None:
+    """Evaluate the reward model MODEL on RewardBench: accuracy by subset, and the board's sections and average."""
+    from alignkit.data.spec import Source
+    from alignkit.models.spec import ModelSpec
+    from alignkit.recipe.reward_bench import run_bench
+    from alignkit.rewards.model import ModelReward
+
+    known = {"allenai/reward-bench": "filtered", "allenai/reward-bench-2": "test"}
+    default = "train" if Path(data).exists() else known.get(data, "test")
+    with user_errors():
+        spec = ModelSpec(path=model, precision=options["precision"])
+        source = Source(source=data, split=split or default, limit=options["limit"])
+        reward = ModelReward.load(spec, max_length=options["max_length"], batch_tokens=options["batch_tokens"])
+        found = run_bench(reward, source, lambda done, rows: click.echo(f"{done:,} of {rows:,} rows", err=True))
+    click.echo(f"RewardBench {found.version}")
+    for name, score in found.subsets.items():
+        click.echo(f"  {name:24} {score:7.4f}  ({found.examples[name]:,} examples)")
+    for name, score in found.sections.items():
+        click.echo(f"{name:26} {score:7.4f}")
+    if found.average is not None:
+        click.echo(f"{'average':26} {found.average:7.4f}")
+    if found.truncated:
+        click.echo(f"{found.truncated:,} answers are too long for the model; the start of their text was not read")
+    if output is not None:
+        output.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
+        click.echo(f"wrote {output}")
