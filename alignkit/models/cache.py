@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
+from transformers import PreTrainedModel
 from transformers.integrations import deepspeed as zero
 
 
@@ -42,6 +43,12 @@ def built_once(name: str, build: Callable[[Path], None]) -> Path:
     finally:
         lock.release()
     return target
+
+
+def save_here(model: PreTrainedModel, folder: Path) -> None:
+    """Save a model on whatever rank this is; transformers would write nothing, in silence, on any but the first."""
+    model.should_save_on_this_rank = lambda is_main_process: True  # type: ignore[method-assign]
+    model.save_pretrained(folder)
 
 
 def sha256(file: Path) -> str:

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from alignkit.lookup import did_you_mean
-from alignkit.models.cache import built_once, sha256
+from alignkit.models.cache import built_once, save_here, sha256
 from alignkit.models.padding import pad_apart_from_eos
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def convert(file: Path, folder: Path) -> None:
         # Llama gives the padding row of its embedding no gradient: were it eos, that token would not be trained
         config.pad_token_id = tokenizer.pad_token_id
     _forget_quantization(model)
-    model.save_pretrained(folder)
+    save_here(model, folder)
     tokenizer.save_pretrained(folder)
 
 

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from alignkit.lookup import did_you_mean
-from alignkit.models.cache import built_once, sha256
+from alignkit.models.cache import built_once, save_here, sha256
 from alignkit.models.padding import pad_apart_from_eos
 
 SIZES: dict[str, Any] = {
@@ -117,5 +117,5 @@ def _build(architecture: str, tokenizer: PreTrainedTokenizerBase, folder: Path) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.save_pretrained(folder)
+    save_here(model, folder)
     tokenizer.save_pretrained(folder)

@@ -3,9 +3,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from transformers import AutoModelForCausalLM
 from transformers.integrations import deepspeed as zero
 
-from alignkit.models.cache import built_once, cache_folder
+from alignkit.models.cache import built_once, cache_folder, save_here
+from alignkit.models.sources import resolve
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +88,14 @@ def test_weights_are_whole_while_building_under_a_launcher_that_shards_them(monk
         assert os.environ["ACCELERATE_USE_FSDP"] == "true"
     finally:
         zero.unset_hf_deepspeed_config()
+
+
+def test_a_rank_that_is_not_the_first_saves_the_model_too(tmp_path, monkeypatch):
+    """Whichever rank gets the lock builds the folder for all."""
+    model = AutoModelForCausalLM.from_pretrained(resolve("tiny:llama"))
+    monkeypatch.setattr("transformers.distributed.mixin._is_torch_distributed_initialized", lambda: True)
+    monkeypatch.setattr("transformers.distributed.mixin._get_torch_distributed_rank", lambda: 1)
+    model.save_pretrained(tmp_path / "theirs")
+    assert not (tmp_path / "theirs" / "config.json").exists(), "transformers saves on every rank now; save_here may go"
+    save_here(model, tmp_path / "ours")
+    assert {"config.json", "model.safetensors"} <= {file.name for file in (tmp_path / "ours").iterdir()}

@@ -1,9 +1,5 @@
 """UnpairedTrainer against KTOTrainer on the same batches, and the batches themselves."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from datasets import Dataset
@@ -12,6 +8,7 @@ from trl import KTOConfig, KTOTrainer
 from alignkit.models.sources import resolve
 from alignkit.objectives import make
 from alignkit.trainers import UnpairedTrainer
+from tests.launching import launch, torchrun
 from tests.trainers.runs import LORA, ROWS, differences, train
 
 LABELS = {"chosen": True, "rejected": False}
@@ -204,13 +201,12 @@ def test_two_ranks_are_one_rank_with_twice_the_rows(tmp_path):
     """The same rows in the same order with the same partners, the same KL estimate, loss and gradient."""
     script = tmp_path / "ranks.py"
     script.write_text(RANKS)
-    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}
     results = []
     for ranks, rows in ((2, 2), (1, 4)):
         out = tmp_path / str(ranks)
         out.mkdir()
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        subprocess.run([*launch, str(script), str(out), str(rows)], check=True, env=environment, timeout=300)
+        result = launch([*torchrun(ranks), str(script), str(out), str(rows)], tmp_path, ACCELERATE_USE_CPU="true")
+        assert result.returncode == 0, result.stdout + result.stderr
         results.append([torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(ranks)])
     (first, losses), (second, same) = results[0]
     [(whole, expected)] = results[1]
