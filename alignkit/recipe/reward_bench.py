@@ -67,7 +67,7 @@ def results(version: Version, examples: Sequence[Example], scores: Sequence[list
         rows = [(one, found) for one, found in zip(examples, scores, strict=True) if one.subset == name]
         subsets[name] = subset_score(version, name, rows)
     sections = bench.section_scores(subsets) if version == "v1" else {}
-    average = sum(subsets.values()) / len(subsets)
+    average: float | None = sum(subsets.values()) / len(subsets)
     if version == "v1":
         average = bench.average(sections) if sections else None
     return Results(
