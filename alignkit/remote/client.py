@@ -1,0 +1,240 @@
+"""Requests that are tried again where that helps, and stop where it does not."""
+
+import email.utils
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import openai
+
+from alignkit.remote.cache import Cache
+from alignkit.remote.endpoint import NO_KEY, Endpoint
+from alignkit.remote.errors import BadReply, Refused, Rejected, RemoteError, Unavailable
+from alignkit.remote.pace import Pace
+
+T = TypeVar("T")
+R = TypeVar("R")
+Parse = Callable[[Any], Any]  # raises ValueError, TypeError or LookupError on what cannot be read
+
+HOPELESS = {401, 402, 403, 404}  # the next request would fare no better
+TRY_AGAIN = {408, 409, 425, 429}  # and every 5xx
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What a chat model said."""
+
+    text: str
+    finish_reason: str | None  # "stop", or "length" where the answer was cut
+    input_tokens: int  # as the server counts them; 0 where it does not say
+    output_tokens: int
+    cached: bool  # nothing was paid
+
+
+class Client:
+    """Asks one endpoint, from any number of threads.
+
+    Raises on construction:
+        ValueError: the key is not in the environment.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, *, cache: Cache | None = None, sleep: Callable[[float], object] = time.sleep
+    ) -> None:
+        self.endpoint = endpoint
+        self.cache = cache
+        self._key = endpoint.key()
+        self._pace = Pace(endpoint.requests_per_minute, sleep=sleep)
+        self._sleep = sleep
+        self._slots = threading.BoundedSemaphore(endpoint.concurrency)
+        self._refusal: Refused | None = None
+        # an organisation named in the environment is OpenAI's business only
+        headers: dict[str, Any] = {} if endpoint.key_variable is None and self._key != NO_KEY else _NOBODY
+        self._openai = openai.OpenAI(
+            api_key=self._key,
+            base_url=endpoint.url,
+            timeout=endpoint.timeout,
+            max_retries=0,  # tries are counted here: a reply that cannot be read is one, too
+            default_headers=headers,
+        )
+
+    def __repr__(self) -> str:
+        return f"Client({self.endpoint!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._openai.close()
+
+    def chat(self, model: str, messages: Sequence[Mapping[str, str]], **parameters: Any) -> Reply:
+        """One answer of a chat model. `parameters` are the protocol's: temperature, max_tokens, seed.
+
+        Raises:
+            RemoteError: there is no answer; its class says what to do.
+        """
+        body = {"model": model, "messages": [dict(message) for message in messages], **parameters}
+        (text, data), cached = self._fetch("/chat/completions", body, _said)
+        usage = data.get("usage") or {}
+        return Reply(
+            text=text,
+            finish_reason=data["choices"][0].get("finish_reason"),
+            input_tokens=int(usage.get("prompt_tokens") or 0),
+            output_tokens=int(usage.get("completion_tokens") or 0),
+            cached=cached,
+        )
+
+    def post(self, body: Mapping[str, Any], *, path: str = "", parse: Parse = lambda data: data) -> Any:
+        """What the server answers to a JSON object at the endpoint's url + path, as `parse` reads it.
+
+        A reply on which `parse` raises ValueError, TypeError or LookupError is tried again.
+
+        Raises:
+            RemoteError: there is no answer; its class says what to do.
+        """
+        return self._fetch(path, body, parse)[0]
+
+    def each(self, ask: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R | RemoteError]]:
+        """(item, ask(item)) in the order in which they end, as many at a time as the endpoint allows.
+
+        An item that failed comes with its error. Refused ends everything at once and is raised; what is already on
+        its way is waited for.
+        """
+        with ThreadPoolExecutor(self.endpoint.concurrency) as pool:
+            futures: dict[Future[R], T] = {pool.submit(ask, item): item for item in items}
+            try:
+                for future in as_completed(futures):
+                    try:
+                        yield futures[future], future.result()
+                    except Refused:
+                        raise
+                    except RemoteError as error:
+                        yield futures[future], error
+            except KeyboardInterrupt:
+                self._refusal = Refused(self.endpoint.url, "interrupted")  # for those that wait for their next try
+                raise
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _fetch(self, path: str, body: Mapping[str, Any], parse: Parse) -> tuple[Any, bool]:
+        if self.cache is None:
+            return parse(self._tried(path, body, parse)), False
+        request = {"url": self.endpoint.url.rstrip("/") + path, "body": body}
+        data, cached = self.cache.fetch(request, lambda: self._tried(path, body, parse))
+        return parse(data), cached
+
+    def _tried(self, path: str, body: Mapping[str, Any], parse: Parse) -> Any:
+        """The reply's JSON, which `parse` has accepted, after as many tries as it takes."""
+        for number in range(1, self.endpoint.tries + 1):
+            if self._refusal is not None:
+                raise self._refusal
+            try:
+                return self._once(path, body, parse)
+            except _Again as again:
+                wait = self._wait(number, again)
+                if number == self.endpoint.tries or wait > self.endpoint.longest_wait:
+                    tries = "1 try" if number == 1 else f"{number} tries"
+                    raise again.kind(self.endpoint.url, f"{again.cause}, after {tries}") from None
+                if again.after is not None:
+                    self._pace.pause(wait)  # the server asks everybody
+                else:
+                    self._sleep(wait)
+        raise AssertionError("a last try returns or raises")
+
+    def _once(self, path: str, body: Mapping[str, Any], parse: Parse) -> Any:
+        with self._slots:
+            self._pace.wait()
+            try:
+                data = self._openai.post(path, body=dict(body), cast_to=object, options=_ONE_KEY)
+                parse(data)
+            except openai.APIStatusError as error:
+                raise self._sorted(error) from None
+            except openai.APITimeoutError:
+                raise _Again(Unavailable, f"no answer within {self.endpoint.timeout:g} s") from None
+            except openai.APIConnectionError as error:
+                raise _Again(Unavailable, self._clean(str(error.__cause__ or error)) or "no connection") from None
+            except json.JSONDecodeError as error:
+                raise _Again(BadReply, f"the reply is no JSON: {error}") from None
+            except (ValueError, TypeError, LookupError) as error:
+                raise _Again(BadReply, self._clean(str(error)) or type(error).__name__) from None
+            return data
+
+    def _sorted(self, error: openai.APIStatusError) -> Exception:
+        """What an HTTP status means for whoever asked."""
+        status, url = error.status_code, self.endpoint.url
+        cause = f"HTTP {status}: {self._clean(_message(error))}"
+        if status in HOPELESS or error.code == "insufficient_quota":
+            self._refusal = Refused(url, cause)
+            return self._refusal
+        if status in TRY_AGAIN or status >= 500:
+            return _Again(Unavailable, cause, retry_after(error.response.headers))
+        return Rejected(url, cause)
+
+    def _wait(self, number: int, again: "_Again") -> float:
+        """Seconds before the next try: what the server says, else twice as long each time, less a random part."""
+        if again.after is not None:
+            return again.after
+        longest = min(self.endpoint.backoff * 2 ** (number - 1), self.endpoint.longest_wait)
+        return longest * random.uniform(0.5, 1)
+
+    def _clean(self, text: str) -> str:
+        """A server's words on one line, without the key, which some repeat."""
+        text = " ".join(text.split())
+        return text if self._key == NO_KEY else text.replace(self._key, "(key)")
+
+
+class _Again(Exception):
+    """A try that failed in a way that may pass."""
+
+    def __init__(self, kind: type[RemoteError], cause: str, after: float | None = None) -> None:
+        super().__init__(cause)
+        self.kind = kind
+        self.cause = cause
+        self.after = after  # seconds, as the server says
+
+
+_ONE_KEY: Any = {"security": {"bearer_auth": True}}  # not the administrator's, which openai would find by itself
+_NOBODY = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait, from Retry-After as a number or a date; None if it does not say."""
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    with suppress(ValueError):
+        return max(0.0, float(value))
+    with suppress(ValueError, TypeError):
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    return None
+
+
+def _said(data: Any) -> tuple[str, dict[str, Any]]:
+    """The text of a chat completion, and the whole of it. ValueError says what is missing."""
+    if not isinstance(data, dict):
+        raise ValueError("the reply is no JSON object")
+    choices = data.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise ValueError("the reply has no choices")
+    message = choices[0].get("message") if isinstance(choices[0], dict) else None
+    text = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(text, str):
+        raise ValueError("the reply has no text")
+    return text, data
+
+
+def _message(error: openai.APIStatusError) -> str:
+    """What the server says of an error, at most a few lines of it."""
+    body = error.body
+    text = body.get("message") if isinstance(body, dict) else None
+    return str(text or error.response.text or error.response.reason_phrase)[:500]
