@@ -18,7 +18,10 @@ def on_files(files: Files, config: Any) -> Files:
 
 def methods() -> str:
     """A section a method: hyperparameters, formula, optimum, source."""
-    parts = ["# Methods\n", "From the docstrings of `alignkit/objectives`. The code is one file a method, as long as this page says.\n"]
+    parts = [
+        "# Methods\n",
+        "From the docstrings of `alignkit/objectives`. The code is one file a method, as long as this page says.\n",
+    ]
     for name in objectives.names():
         cls = objectives.find(name)
         defaults = ", ".join(f"{field.name}={field.default!r}" for field in dataclasses.fields(cls))
@@ -32,7 +35,7 @@ def reference(schema: dict[str, Any]) -> str:
     """A section a top-level key of a recipe, with a table of its keys."""
     parts = [
         "# Recipe reference\n",
-        "Every key a recipe may hold. `alignkit schema` prints the same as a JSON Schema, for completion in an editor.\n",
+        "Every key a recipe may hold. `alignkit schema` prints the same as a JSON Schema, for editors.\n",
     ]
     for name, section in schema["properties"].items():
         parts.append(f"## {name}\n\n{section.get('description', '')}\n")
@@ -56,7 +59,12 @@ def tables(section: dict[str, Any], schema: dict[str, Any], title: str = "") -> 
 
 
 def row(key: str, value: dict[str, Any]) -> str:
-    cells = (f"`{key}`", kind(value), f"`{value['default']}`" if "default" in value else "", value.get("description", ""))
+    cells = (
+        f"`{key}`",
+        kind(value),
+        f"`{value['default']}`" if "default" in value else "",
+        value.get("description", ""),
+    )
     return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
@@ -73,5 +81,6 @@ def kind(value: dict[str, Any]) -> str:
 def resolved(section: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """Follow a reference into the schema's definitions."""
     while "$ref" in section:
-        section = schema["$defs"][section["$ref"].rpartition("/")[2]] | {k: v for k, v in section.items() if k != "$ref"}
+        rest = {key: value for key, value in section.items() if key != "$ref"}
+        section = schema["$defs"][section["$ref"].rpartition("/")[2]] | rest
     return section

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -46,7 +46,7 @@ def command(
         loaded, processor = load_for_inference(model, base=adapter_of, chat_template=chat_template)
         if not processor.chat_template:
             raise ValueError(f"{model} has no chat template, so it is no chat model; write --chat-template FILE")
-        tokenizer = getattr(processor, "tokenizer", processor)  # of a model that sees images, too
+        tokenizer: Any = getattr(processor, "tokenizer", processor)  # of a model that sees images, too
         tokenizer.chat_template = processor.chat_template
         sampler = TransformersSampler(
             model=loaded, tokenizer=tokenizer, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed

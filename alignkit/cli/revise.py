@@ -2,10 +2,14 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from alignkit.cli._errors import user_errors
+
+if TYPE_CHECKING:
+    from alignkit.data.revision import RevisionPrompt
 
 
 @click.command(name="revise")
@@ -42,7 +46,7 @@ def command(
     with user_errors():
         asks = _revision_prompt(model, revision_prompt)
         spec = ModelSpec(path=model)
-        tokenizer = load_tokenizer(spec, require_chat_template=True)
+        tokenizer: Any = load_tokenizer(spec, require_chat_template=True)
         sampler = TransformersSampler(
             model=load_model(spec),
             tokenizer=tokenizer,
@@ -57,7 +61,7 @@ def command(
         click.echo()
 
 
-def _revision_prompt(model: str, file: Path | None):
+def _revision_prompt(model: str, file: Path | None) -> "RevisionPrompt":
     """The template in a file, or the one saved beside a model on this machine or on the Hub."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import overload
 
 from alignkit.data.rows import Message
 
@@ -44,6 +45,12 @@ class RevisionPrompt:
         for name in PLACEHOLDERS:
             if name not in names:
                 raise ValueError(f"revision_prompt does not hold {{{name}}}; write it where the {name} belongs")
+
+    @overload
+    def __call__(self, prompt: str, draft: str | Sequence[Message]) -> str: ...
+
+    @overload
+    def __call__(self, prompt: Sequence[Message], draft: str | Sequence[Message]) -> list[Message]: ...
 
     def __call__(self, prompt: str | Sequence[Message], draft: str | Sequence[Message]) -> str | list[Message]:
         """The prompt of a revision, text for text and messages for messages.

@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, TextStreamer
+from transformers import GenerationConfig, PreTrainedTokenizerBase, TextStreamer
 
 from alignkit.generation._sampler import Chat
 
@@ -22,7 +23,7 @@ class TransformersSampler:
     The chat template is applied here and nowhere else; its generation prompt is where training put the answer.
     """
 
-    model: PreTrainedModel
+    model: Any  # PreTrainedModel or PeftModel
     tokenizer: PreTrainedTokenizerBase
     max_new_tokens: int = 256  # tokens of an answer at most
     temperature: float = 0.0  # 0 is greedy
@@ -51,7 +52,7 @@ class TransformersSampler:
             ConversationTooLong: the chat leaves no room for an answer.
         """
         prompt = self._prompt(chat)
-        reads = getattr(self.model.config.get_text_config(), "max_position_embeddings", math.inf)
+        reads: Any = getattr(self.model.config.get_text_config(), "max_position_embeddings", math.inf)
         if len(prompt) >= reads:
             raise ConversationTooLong(f"the conversation has {len(prompt)} tokens, and the model reads {reads}")
         shorter = replace(self, max_new_tokens=min(self.max_new_tokens, reads - len(prompt)))
@@ -73,7 +74,7 @@ class TransformersSampler:
             self.model.train(was_training)
 
     def _prompt(self, chat: Chat) -> list[int]:
-        encoded = self.tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, return_dict=True)
+        encoded: Any = self.tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, return_dict=True)
         return list(encoded["input_ids"])
 
     def _generate(self, prompts: list[list[int]], streamer: TextStreamer | None = None) -> list[str]:

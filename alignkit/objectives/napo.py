@@ -35,12 +35,13 @@ class NaPO(PairObjective):
     def __post_init__(self) -> None:
         positive(beta=self.beta)
         if self.q == "dynamic":
+            alpha, margin = 0.5 if self.alpha is None else self.alpha, self.margin or "token"
+            one_of(Margin, margin=margin)
+            if not math.isfinite(alpha):
+                raise ValueError(f"alpha = {alpha} must be a finite number")
             # filled in here, so that a saved recipe says what was used
-            object.__setattr__(self, "alpha", 0.5 if self.alpha is None else self.alpha)
-            object.__setattr__(self, "margin", self.margin or "token")
-            one_of(Margin, margin=self.margin)
-            if not math.isfinite(self.alpha):
-                raise ValueError(f"alpha = {self.alpha} must be a finite number")
+            object.__setattr__(self, "alpha", alpha)
+            object.__setattr__(self, "margin", margin)
         elif not 0 < self.q <= 1:
             raise ValueError(f"q = {self.q} must lie in (0, 1] or be 'dynamic'; for q = 0 write dpo")
         elif self.alpha is not None or self.margin is not None:
@@ -65,4 +66,5 @@ class NaPO(PairObjective):
     def _q(self, batch: PairLogps) -> Tensor | float:
         if self.q != "dynamic":
             return self.q
+        assert self.alpha is not None
         return (2 * torch.sigmoid(-self.alpha * self._mean("margin", batch))).clamp(0.001, 1)

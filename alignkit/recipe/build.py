@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
-from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from alignkit.data.account import DataReport
 from alignkit.data.layouts import Shape
@@ -155,8 +155,8 @@ def row_shape(objective: type[Objective]) -> Shape:
     return TRAINERS[family_of(objective)][1]
 
 
-def load_recipe_tokenizer(recipe: Recipe, data: Data) -> PreTrainedTokenizerBase:
-    """Tokenizer of a recipe, with a chat template if its data are conversations."""
+def load_recipe_tokenizer(recipe: Recipe, data: Data) -> Any:
+    """Tokenizer or processor of a recipe, with a chat template if its data are conversations."""
     conversations = any(source.conversational for source in data.report)
     return load_tokenizer(recipe.model, require_chat_template=conversations)
 
@@ -175,13 +175,11 @@ class SaveProvenance(TrainerCallback):
         self.data = data
         self.report = report
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             self.write(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             self.write(Path(args.output_dir))
 

@@ -11,7 +11,7 @@ from alignkit.data.errors import DataError
 from alignkit.data.layouts import Shape
 from alignkit.data.load import Data
 from alignkit.data.report import SHOWN
-from alignkit.data.sequences import Treatment
+from alignkit.data.sequences import Treatment, Truncation
 from alignkit.data.thresholds import nothing_left
 from alignkit.trainers.template import training_template
 
@@ -35,7 +35,7 @@ def treatment_of(args: Any) -> Treatment:
     """How TRL's trainers cut and mask sequences with these options."""
     packing = getattr(args, "packing", False)
     splits = packing and args.packing_strategy != "bfd"  # what is too long goes on in the next sequence
-    truncation = "keep_start" if packing else getattr(args, "truncation_mode", "keep_start")
+    truncation: Truncation = "keep_start" if packing else getattr(args, "truncation_mode", "keep_start")
     if hasattr(args, "center_rewards_coefficient"):  # a reward model's, which cuts no answer
         truncation = "drop"
     return Treatment(

@@ -129,7 +129,7 @@ class Scoring:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """With the template that marks answers where TRL knows one, as training takes it."""
         try:
-            tokenizer = load_tokenizer(self.spec, require_chat_template=self.conversational)
+            tokenizer: Any = load_tokenizer(self.spec, require_chat_template=self.conversational)
         except ValueError as error:
             raise ValueError(f"teacher {self.spec.path}: {error}") from None
         try:

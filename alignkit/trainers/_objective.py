@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from transformers import Trainer
 
-from alignkit.models.forward import Answers, answer_logps
+from alignkit.models.forward import answer_logps
 from alignkit.objectives import Batch, Objective
 from alignkit.trainers import _seams
 
@@ -22,13 +23,21 @@ Inputs = dict[str, Any]
 Sums = Mapping[str, tuple[Tensor, Tensor]]  # {name: (sum, count)}, scalars
 
 
-class ObjectiveTrainer:
+class ObjectiveTrainer(Trainer):
     """Mixed in before a TRL trainer. A subclass names its objective family and turns TRL's batch into ours."""
+
+    # transformers declares what these may be before a trainer stands
+    args: Any
+    model: Any
+    processing_class: Any
+    train_dataset: Any
+    eval_dataset: Any
+    objective: Any
 
     family: ClassVar[type[Objective]]
     beside_model: ClassVar[tuple[str, ...]] = ()  # keys of TRL's batch that are not the model's
     write_card: Callable[[], str] | None = None  # text of the model card; None leaves it to TRL
-    loss_is_scaled_for_ga = True  # transformers must not divide by the accumulation steps again
+    loss_is_scaled_for_ga: Any = True  # transformers must not divide by the accumulation steps again
 
     def __init__(self, *args: Any, objective: Objective, shared_prefix: bool = True, **kwargs: Any) -> None:
         """TRL's arguments, and two more.
@@ -58,8 +67,8 @@ class ObjectiveTrainer:
         """Reference log-probabilities of the rows, (N,); called only if the objective needs them."""
         raise NotImplementedError
 
-    def metrics(self, inputs: Inputs, answers: Answers) -> Sums:
-        """What TRL logs beside the loss, as sums and counts over this micro-batch."""
+    def metrics(self, inputs: Inputs, answers: Any) -> Sums:
+        """What TRL logs beside the loss, as sums and counts over this micro-batch, from `Answers` with all fields."""
         raise NotImplementedError
 
     def derived_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
@@ -74,12 +83,12 @@ class ObjectiveTrainer:
         return batches, self.accelerator.reduce(count.sum(), "sum")
 
     def compute_loss(
-        self, model: Any, inputs: Inputs, return_outputs: bool = False, num_items_in_batch: Tensor | None = None
+        self, model: Any, inputs: Inputs, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
         if return_outputs:
             raise ValueError("compute_metrics reads logits, which are never built here; use the logged metrics instead")
         router_weight = _seams.router_weight(self)
-        answers = answer_logps(
+        answers: Any = answer_logps(
             model, self._model_inputs(inputs), aux_loss=router_weight is not None, shared_prefix=self.shared_prefix
         )
         reference = self.reference(inputs) if self.objective.needs_reference else None
@@ -95,7 +104,7 @@ class ObjectiveTrainer:
         """The share of a micro-batch in the step's loss, and its metrics; its own mean where no step is counted."""
         loss = self.objective(replace(batch, statistics=self._over_ranks(self.objective.statistics(batch))))
         training = num_items_in_batch is not None
-        count = num_items_in_batch if training else loss.count
+        count = loss.count if num_items_in_batch is None else num_items_in_batch
         value = loss.terms.sum() / count.clamp(min=1) * (self.accelerator.num_processes if training else 1)
         return value, {name: (metric.sum(), _numel(metric)) for name, metric in loss.metrics.items()}
 

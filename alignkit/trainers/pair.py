@@ -1,10 +1,12 @@
 """Training on pairs: DPO, IPO, H-DPO, MMPO, NaPO, robust DPO."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from trl import DPOTrainer
 
-from alignkit.models.forward import Answers, answer_logps
+from alignkit.models.forward import answer_logps
 from alignkit.objectives import PairLogps, PairObjective
 from alignkit.trainers._objective import Inputs, ObjectiveTrainer, Sums
 
@@ -52,7 +54,7 @@ class PairTrainer(ObjectiveTrainer, DPOTrainer):
         chosen, rejected = means.chunk(2)
         return chosen, rejected
 
-    def metrics(self, inputs: Inputs, answers: Answers) -> Sums:
+    def metrics(self, inputs: Inputs, answers: Any) -> Sums:
         mask = self.mask(inputs)
         chosen_mask, rejected_mask = mask.chunk(2)
         chosen, rejected = answers.logps.detach().sum(dim=1).chunk(2)

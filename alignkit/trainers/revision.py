@@ -11,12 +11,11 @@ from accelerate import PartialState
 from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
-from trl import DPOConfig, DPOTrainer
+from trl import DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from alignkit.data.revision import RevisionPrompt
 from alignkit.data.sequences import TokenSequence, Treatment, sequences
-from alignkit.models.forward import Answers
 from alignkit.objectives import RevisionLogps, RevisionObjective
 from alignkit.trainers import _seams
 from alignkit.trainers._objective import Inputs, ObjectiveTrainer, Sums
@@ -47,14 +46,19 @@ class RevisionTrainer(ObjectiveTrainer, DPOTrainer):
         self,
         model: Any,
         *,
-        args: DPOConfig,
+        args: Any,
         processing_class: PreTrainedTokenizerBase | ProcessorMixin,
         revision_prompt: RevisionPrompt | None = None,
         **kwargs: Any,
     ) -> None:
-        """TRL's arguments (a data collator apart), `objective`, and `revision_prompt`, by default a plain one."""
+        """TRL's arguments (a data collator apart), `args` a DPOConfig, and two more.
+
+        Args:
+            objective: an instance of this trainer's family, by keyword.
+            revision_prompt: what asks to improve on a draft; unset, a plain one.
+        """
         self.revision_prompt = revision_prompt or RevisionPrompt()
-        tokenizer = getattr(processing_class, "tokenizer", processing_class)
+        tokenizer: Any = getattr(processing_class, "tokenizer", processing_class)
         pairs = DataCollatorForPreference(
             pad_token_id=tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
             max_length=args.max_length,
@@ -70,11 +74,9 @@ class RevisionTrainer(ObjectiveTrainer, DPOTrainer):
     def batch(self, inputs: Inputs, logps: Tensor, reference: Tensor | None) -> RevisionLogps:
         policy = logps.sum(dim=1)
         known = policy.detach() if reference is None else reference
-        return RevisionLogps(
-            **dict(zip(ROWS, policy.chunk(6), strict=True)),
-            **{f"ref_{name}": rows for name, rows in zip(ROWS, known.chunk(6), strict=True)},
-            columns=self._columns(inputs),
-        )
+        fields: dict[str, Any] = dict(zip(ROWS, policy.chunk(6), strict=True))
+        fields |= {f"ref_{name}": rows for name, rows in zip(ROWS, known.chunk(6), strict=True)}
+        return RevisionLogps(**fields, columns=self._columns(inputs))
 
     def reference(self, inputs: Inputs) -> Tensor:
         if self.precompute_ref_logps:
@@ -88,7 +90,7 @@ class RevisionTrainer(ObjectiveTrainer, DPOTrainer):
         chosen, rejected = super().compute_ref_log_probs(self.scoring(model), self._model_inputs(inputs))
         return chosen.view(3, -1).T.contiguous(), rejected.view(3, -1).T.contiguous()
 
-    def metrics(self, inputs: Inputs, answers: Answers) -> Sums:
+    def metrics(self, inputs: Inputs, answers: Any) -> Sums:
         mask = self.mask(inputs)
         sums = dict(zip(ROWS, answers.logps.detach().sum(dim=1).chunk(6), strict=True))
         right, of = answers.is_top1.chunk(6)[0], mask.chunk(6)[0]
@@ -107,7 +109,7 @@ class RevisionTrainer(ObjectiveTrainer, DPOTrainer):
         if self.args.should_save:
             self.revision_prompt.save(output_dir or self.args.output_dir)
 
-    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: DPOConfig, dataset_name: str) -> Any:
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
         names = dataset.column_names
         missing = [name for name in PARTS if names is not None and name not in names]
         if missing:

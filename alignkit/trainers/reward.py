@@ -65,7 +65,7 @@ class RewardTrainer(ObjectiveTrainer, trl.RewardTrainer):
         return RewardScores(scores=table, mask=mask, columns=columns)
 
     def compute_loss(
-        self, model: Any, inputs: Inputs, return_outputs: bool = False, num_items_in_batch: Tensor | None = None
+        self, model: Any, inputs: Inputs, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         outputs = model(**self._model_inputs(inputs), use_cache=False)
         scores = outputs.logits.squeeze(-1)

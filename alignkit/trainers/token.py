@@ -5,7 +5,6 @@ from typing import Any
 from torch import Tensor
 from trl import SFTTrainer
 
-from alignkit.models.forward import Answers
 from alignkit.objectives import TokenLogps, TokenObjective
 from alignkit.trainers._objective import Inputs, ObjectiveTrainer, Sums
 
@@ -32,7 +31,7 @@ class TokenTrainer(ObjectiveTrainer, SFTTrainer):
     def batch(self, inputs: Inputs, logps: Tensor, reference: Tensor | None) -> TokenLogps:
         return TokenLogps(logps=logps, mask=self.mask(inputs), columns=self._columns(inputs))
 
-    def metrics(self, inputs: Inputs, answers: Answers) -> Sums:
+    def metrics(self, inputs: Inputs, answers: Any) -> Sums:
         tokens = self.mask(inputs).sum()
         return {
             "entropy": (answers.entropy.detach().sum(), tokens),

@@ -66,7 +66,7 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
         )
 
     def compute_loss(
-        self, model: Any, inputs: Inputs, return_outputs: bool = False, num_items_in_batch: Tensor | None = None
+        self, model: Any, inputs: Inputs, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
         reference, mismatched_reference = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
         with torch.no_grad():
@@ -100,7 +100,7 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
             return {}  # an evaluation batch may hold one class
         return {"rewards/margins": means["rewards/chosen"] - means["rewards/rejected"]}
 
-    def _get_train_sampler(self, train_dataset: Mismatched | None = None) -> BothClasses:
+    def _get_train_sampler(self, train_dataset: Any = None) -> BothClasses:
         return BothClasses(
             answers=(train_dataset or self.train_dataset).answers,
             block=_seams.train_batch_size(self) * self.args.world_size,
@@ -109,7 +109,7 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
             fill=not self.args.dataloader_drop_last,
         )
 
-    def _get_eval_sampler(self, eval_dataset: Mismatched) -> BothClasses:
+    def _get_eval_sampler(self, eval_dataset: Any) -> BothClasses:
         """One fixed order: no row twice, and mismatched answers as in training."""
         return BothClasses(
             answers=eval_dataset.answers,

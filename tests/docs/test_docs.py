@@ -10,11 +10,13 @@ from click.testing import CliRunner
 from alignkit.cli import main
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs").rglob("*.md")) + [ROOT / "README.md"]
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
 COMMANDS = [
     (page.name, match.group(1))
     for page in PAGES
-    for match in re.finditer(r"^(?:\$ |    )(alignkit [^#\n]+|make \w+|accelerate launch [^#\n]+)", page.read_text(), re.M)
+    for match in re.finditer(
+        r"^(?:\$ |    )(alignkit [^#\n]+|make \w+|accelerate launch [^#\n]+)", page.read_text(), re.M
+    )
 ]
 # run by a test of their own: they install, train for minutes, start processes, or need the reader's own recipe
 ELSEWHERE = ("make ", "accelerate launch", "alignkit demo", "alignkit lab run", "alignkit train my.yaml")

@@ -65,21 +65,26 @@ def test_a_short_last_step_divides_by_its_own_pairs(tmp_path):
     assert differences(ours, theirs)["grad_norm"] > 1e-4
 
 
-@pytest.mark.parametrize("name", ["dpo", "ipo", "hdpo", "mmpo", "robust_dpo"])
-def test_the_split_into_micro_batches_never_matters(tmp_path, name):
+@pytest.mark.parametrize(
+    "objective",
+    [make("dpo"), make("ipo", tau=1.0), make("hdpo"), make("mmpo"), make("robust_dpo")],
+    ids=lambda objective: type(objective).__name__,
+)
+def test_the_split_into_micro_batches_never_matters(tmp_path, objective):
+    # not Adam: its first step is the gradient's sign, which blows rounding up before the second loss
+    args = {"optim": "sgd", "max_steps": 2}
     runs = [
         train(
             PairTrainer,
             DPOConfig,
             tmp_path,
-            objective=make(name),
-            args={"per_device_train_batch_size": 8 // steps, "gradient_accumulation_steps": steps, "max_steps": 2},
+            objective=objective,
+            args={**args, "per_device_train_batch_size": 8 // steps, "gradient_accumulation_steps": steps},
         )
         for steps in (1, 4)
     ]
     gaps = differences(*runs)
-    # the rest is relative to losses of up to 25 (IPO) and gradients of up to 100
-    assert gaps["loss"] <= 1e-6 * max(1, runs[0][0]["loss"])
+    assert gaps["loss"] <= 1e-6
     assert gaps["grad_norm"] <= 1e-5 * max(1, runs[0][0]["grad_norm"])
 
 
