@@ -5,13 +5,22 @@ There is no registry to edit. A dotted name such as `mylab.losses.Focal` imports
 
 import dataclasses
 import difflib
+import functools
+import hashlib
 import importlib
+import importlib.util
 import inspect
+import logging
 import pkgutil
+import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+
+logger = logging.getLogger(__name__)
 
 
 def names(package: str) -> list[str]:
@@ -67,6 +76,28 @@ def construct(cls: type, hyperparameters: Mapping[str, Any]) -> Any:
     return made
 
 
+@functools.cache
+def own(path: str, folder: Path) -> Any:
+    """What a user calls `module.name`, from a file of `folder` (the recipe's) or from an installed package.
+
+    Nothing is taken from the working directory, where a download may have put anything, and what runs is said aloud.
+
+    Raises:
+        ValueError: no such thing.
+    """
+    module, _, name = path.rpartition(".")
+    file = folder.joinpath(*module.split(".")).with_suffix(".py") if module else folder
+    try:
+        if file.is_file():
+            logger.warning("%s runs the code of %s", path, file)
+            return getattr(_from_file(module, file, folder), name)
+        _refuse_working_directory(module.partition(".")[0])
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:  # the code of a user's module may raise anything
+        said = str(error) or type(error).__name__
+        raise ValueError(f"cannot import {path!r}: {said}; looked in {folder} and the installed packages") from error
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Ending of an error message that names the nearest choice, or all of them when none is near."""
     choices = list(choices)
@@ -106,6 +137,33 @@ def _dotted(base: type, name: str) -> type:
         package = base.__module__.split("._")[0]  # where the class is exported
         raise ValueError(f"{name} is not a subclass of {package}.{base.__name__}")
     return found
+
+
+def _from_file(module: str, file: Path, folder: Path) -> ModuleType:
+    """The module of a file, under a name that no other recipe's module has; it may import its neighbours."""
+    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+    spec = importlib.util.spec_from_file_location(f"recipe_{digest}.{module}", file)
+    assert spec is not None
+    assert spec.loader is not None  # of a .py file
+    made = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(folder))
+    try:
+        spec.loader.exec_module(made)
+    finally:
+        sys.path.remove(str(folder))
+    return made
+
+
+def _refuse_working_directory(package: str) -> None:
+    """Python looks in the working directory first when it is started there; what lies there is not installed."""
+    first, *rest = sys.path
+    cwd = str(Path.cwd())
+    found = importlib.util.find_spec(package) if package else None
+    if found is None or first not in ("", cwd) or cwd in rest:
+        return
+    places = found.submodule_search_locations or [str(Path(found.origin or "").parent)]
+    if any(place in (cwd, str(Path(cwd, package))) for place in places):
+        raise ImportError(f"{package} lies in the working directory; put it beside the recipe, or install it")
 
 
 def _kind(base: type) -> str:

@@ -1,6 +1,6 @@
 """Options that are valid one by one and make no sense together. Each rule says so before anything is loaded."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,10 @@ from alignkit.objectives import (
 from alignkit.recipe.document import Report
 from alignkit.recipe.problems import KeyPath, dotted
 from alignkit.recipe.schema import TrainSpec
+from alignkit.rewards.spec import RewardSpec
 
 Finding = tuple[str | KeyPath, str, str]  # (key of train or path of another key, what, instead)
+REWARDED: tuple[type[Objective], ...] = ()  # families whose answers are generated, and rewarded, while they train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class Written:
     model: ModelSpec | None
     data: DataSpec | None
     teachers: Sequence[ModelSpec] = ()
+    reward: RewardSpec | None = None
+    uses: Collection[str] = ()  # sections that the command reads whatever the method does
     defaults: Mapping[str, Any]  # of TRL's config class; empty where a misspelt key may hide what was meant
 
     def option(self, name: str) -> Any:
@@ -105,6 +109,12 @@ def _teachers(written: Written) -> Iterator[Finding]:
             yield ("teachers", number), f": {teacher.path} is there twice", "remove one"
 
 
+def _reward(written: Written) -> Iterator[Finding]:
+    idle = written.family is not None and written.family not in REWARDED and "reward" not in written.uses
+    if written.reward is not None and idle:
+        yield ("reward",), " has no effect: this objective learns from data, not from rewards", "remove it"
+
+
 def _unpaired(written: Written) -> Iterator[Finding]:
     if written.family is not UnpairedObjective:
         return
@@ -168,6 +178,7 @@ RULES: tuple[Callable[[Written], Iterator[Finding]], ...] = (
     _revisions,
     _heads,
     _teachers,
+    _reward,
     _unpaired,
     _reference,
     _packing,

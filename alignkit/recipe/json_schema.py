@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
-from alignkit import objectives
+from alignkit import objectives, rewards
 from alignkit.data.spec import DataSpec
 from alignkit.models.spec import ModelSpec
 from alignkit.recipe.describe import alternatives, choices, is_list, is_mapping
@@ -20,6 +20,8 @@ from alignkit.recipe.schema import FAMILIES, Tracker, TrainSpec, all_options, fa
 from alignkit.recipe.summary.spec import SummarySpec
 from alignkit.recipe.train_section import train_keys
 from alignkit.recipe.typed import fields_of
+from alignkit.rewards import rules
+from alignkit.rewards.spec import KINDS, MemberSpec, RewardSpec, RuleMember
 
 Schema = dict[str, Any]
 
@@ -38,6 +40,7 @@ def json_schema() -> Schema:
             "type": "array",
             "items": of_dataclass(ModelSpec),
         },
+        "reward": _reward(),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -49,15 +52,20 @@ def json_schema() -> Schema:
     }
 
 
-def of_dataclass(cls: type, extra: Mapping[str, Schema] | None = None) -> Schema:
-    """Schema of a dataclass's fields; their end-of-line comments are the descriptions."""
+def of_dataclass(cls: type, extra: Mapping[str, Schema] | None = None, made: Mapping[str, Schema] = {}) -> Schema:
+    """Schema of a dataclass's fields; their end-of-line comments are the descriptions.
+
+    Args:
+        extra: keys that the class does not have, all of them required.
+        made: fields that are written differently from their types.
+    """
     comments = _comments(cls)
     properties: Schema = dict(extra or {})
     required = list(properties)
     for field in dataclasses.fields(cls):
         if not field.init:
             continue
-        schema = of_type(fields_of(cls)[field.name])
+        schema = made.get(field.name) or of_type(fields_of(cls)[field.name])
         if field.name in comments:
             schema["description"] = comments[field.name]
         if field.default is not dataclasses.MISSING:
@@ -102,6 +110,23 @@ def _objective() -> Schema:
         "description": "The method, with its hyperparameters",
         "oneOf": [{"enum": list(trained)}, {"type": "string", "pattern": r"\."}, *named, own],
     }
+
+
+def _reward() -> Schema:
+    """Members are an alternative for each kind, and for each rule."""
+    common = {name: of_type(kind) for name, kind in fields_of(MemberSpec).items()}
+    members = [of_dataclass(kind) for kind in KINDS.values() if kind is not RuleMember]
+    members += [of_dataclass(rules.find(name), {"rule": {"const": name}}) for name in rules.names()]
+    for member in members:
+        member["properties"] |= {name: schema for name, schema in common.items() if name not in member["properties"]}
+    combined = [of_dataclass(rewards.find(name), {"name": {"const": name}}) for name in rewards.names()]
+    own = {"type": "object", "properties": {"name": {"type": "string", "pattern": r"\."}}, "required": ["name"]}
+    names = {"enum": rewards.names(), "default": RewardSpec.COMBINED}
+    made: dict[str, Schema] = {
+        "members": {"type": "array", "items": {"anyOf": members}, "minItems": 1},
+        "combine": {"anyOf": [names, *combined, own]},
+    }
+    return of_dataclass(RewardSpec, made=made)
 
 
 def _train() -> Schema:

@@ -1,7 +1,7 @@
 """Reading a recipe: a file and overrides in, a checked `Recipe` or every problem out."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from alignkit.recipe.local_paths import make_absolute
 from alignkit.recipe.overrides import apply_overrides
 from alignkit.recipe.problems import Problem, RecipeError, split_advice
 from alignkit.recipe.report_section import check_report
+from alignkit.recipe.reward_section import check_reward
 from alignkit.recipe.schema import FAMILIES, Recipe, config_class, family_of, refusal
 from alignkit.recipe.shipped import resolve_recipe
 from alignkit.recipe.summary.spec import SummarySpec
@@ -22,6 +23,7 @@ from alignkit.recipe.train_section import check_train, train_keys
 from alignkit.recipe.typed import INVALID, Checker, fields_of
 from alignkit.recipe.unknown import Unknown
 from alignkit.recipe.yaml_source import MAX_BYTES, read_yaml
+from alignkit.rewards.spec import RewardSpec
 
 SECTIONS = {
     "objective": "write objective: {name: dpo}",
@@ -31,14 +33,16 @@ SECTIONS = {
     "report": "",
     "summary": "",
     "teachers": "",
+    "reward": "",
 }
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load(path: str | Path, overrides: Sequence[str] = (), *, uses: Collection[str] = ()) -> Recipe:
     """The recipe in a file, with `overrides` such as `objective.beta=0.05` written over it.
 
     `path` may also name a shipped recipe: `dpo/tiny`. Paths in the file are relative to its folder, paths in overrides
-    to the working directory; both become absolute.
+    to the working directory; both become absolute. `uses` are sections that a command reads whatever the method does:
+    `reward` is otherwise refused where nothing is rewarded.
 
     Raises:
         RecipeError: everything that is wrong with it.
@@ -54,7 +58,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if isinstance(document.data.get("objective"), str):
         document.data["objective"] = {"name": document.data["objective"]}  # `objective: dpo` is short for its name
     make_absolute(report, file.parent.absolute())
-    recipe = _Sections(report).check(file)
+    recipe = _Sections(report, uses).check(file)
     if recipe is None or report:
         raise RecipeError(report.problems())
     return recipe
@@ -63,8 +67,9 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 class _Sections:
     """The sections of one document, checked one after the other."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, uses: Collection[str]) -> None:
         self.report = report
+        self.uses = uses
         self.data: Mapping[str, Any] = report.document.data
         self.objective = self._objective_class()
         keys = {
@@ -75,6 +80,7 @@ class _Sections:
             "data": fields_of(DataSpec),
             "data.train.0": fields_of(Source),
             "summary": fields_of(SummarySpec),
+            "reward": fields_of(RewardSpec),
         }
         self.unknown = Unknown(report, keys)
         self.checker = Checker(report, self.unknown)
@@ -90,8 +96,9 @@ class _Sections:
         trackers = check_report(self.data.get("report"), self.checker)
         summary = self.checker.construct(SummarySpec, self._mapping("summary"), ("summary",))
         teachers = self.checker.check(tuple[ModelSpec, ...], self.data.get("teachers") or [], ("teachers",))
-        self._together(objective, model, data, train, settings, teachers)
-        sections = (objective, model, data, settings, trackers, summary, teachers)
+        reward = check_reward(self.data.get("reward"), self.checker)
+        self._together(objective, model, data, train, settings, teachers, reward)
+        sections = (objective, model, data, settings, trackers, summary, teachers, reward)
         if self.report or any(section is INVALID for section in sections):
             return None
         return Recipe(
@@ -103,6 +110,7 @@ class _Sections:
             report=trackers,
             summary=summary,
             teachers=teachers,
+            reward=reward,
             path=file,
         )
 
@@ -146,7 +154,7 @@ class _Sections:
         return {}
 
     def _together(
-        self, objective: Any, model: Any, data: Any, train: dict[str, Any], settings: Any, teachers: Any
+        self, objective: Any, model: Any, data: Any, train: dict[str, Any], settings: Any, teachers: Any, reward: Any
     ) -> None:
         if self.objective is None:
             return
@@ -161,6 +169,8 @@ class _Sections:
             model=None if model is INVALID else model,
             data=None if data is INVALID else data,
             teachers=() if teachers is INVALID else teachers,
+            reward=None if reward is INVALID else reward,
+            uses=self.uses,
             defaults=defaults if complete else {},
         )
         check_contradictions(written, self.report)

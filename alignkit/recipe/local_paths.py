@@ -27,6 +27,11 @@ def make_absolute(report: Report, folder: Path) -> None:
             if isinstance(model.get(key), str) and not model[key].startswith(NOT_ON_THE_HUB):
                 extra = [] if key == "chat_template" else [cwd]
                 _rewrite(model, key, (*where, key), [folder, *extra], report, must_exist=key == "chat_template")
+    section = data.get("reward")
+    members = section.get("members") if isinstance(section, dict) else None
+    for index, member in enumerate(members if isinstance(members, list) else ()):
+        if isinstance(member, dict) and isinstance(member.get("model"), str):
+            _rewrite(member, "model", ("reward", "members", index, "model"), [folder, cwd], report, must_exist=False)
     section = data.get("data")
     for split in ("train", "eval"):
         sources = section.get(split) if isinstance(section, dict) else None

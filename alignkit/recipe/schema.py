@@ -25,7 +25,9 @@ from alignkit.objectives import (
 )
 from alignkit.recipe.describe import alternatives
 from alignkit.recipe.plain import plain
+from alignkit.recipe.reward_section import plain_reward
 from alignkit.recipe.summary.spec import SummarySpec
+from alignkit.rewards.spec import RewardSpec
 
 Tracker = Literal["wandb", "trackio", "tensorboard"]
 
@@ -91,6 +93,7 @@ class Recipe:
     report: tuple[Tracker, ...] = ()
     summary: SummarySpec = field(default_factory=SummarySpec)
     teachers: tuple[ModelSpec, ...] = ()  # aligned models that score answers, for poft
+    reward: RewardSpec | None = None  # what answers are worth, for methods and commands that generate them
     path: Path | None = field(default=None, compare=False)  # the file it was read from
 
     @property
@@ -112,6 +115,7 @@ class Recipe:
             "report": list(self.report) or "none",
             "summary": plain(self.summary),
             **({"teachers": [plain(teacher) for teacher in self.teachers]} if self.teachers else {}),
+            **({"reward": plain_reward(self.reward)} if self.reward else {}),
         }
 
 

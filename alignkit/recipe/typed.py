@@ -46,17 +46,31 @@ class Checker:
             return self._scalar(kind, value, path)
         return self._wrong(kind, value, path)
 
-    def construct(self, cls: type, value: Mapping[str, Any], path: KeyPath, also: Collection[str] = ()) -> Any:
-        """An instance of a dataclass, or INVALID. Keys in `also` belong to the section but not to the class."""
+    def construct(
+        self,
+        cls: type,
+        value: Mapping[str, Any],
+        path: KeyPath,
+        also: Collection[str] = (),
+        made: Mapping[str, Any] = {},
+    ) -> Any:
+        """An instance of a dataclass, or INVALID.
+
+        Args:
+            also: keys that belong to the section but not to the class.
+            made: fields whose values are checked already, or INVALID.
+        """
         fields = fields_of(cls)
-        arguments = {}
+        arguments = dict(made)
         for key, item in value.items():
             if key in fields:
                 arguments[key] = self.check(fields[key], item, (*path, key))
             elif key not in also:
                 arguments[key] = INVALID
                 self.unknown(key, (*path, key), [*also, *fields])
-        missing = [field.name for field in dataclasses.fields(cls) if _required(field) and field.name not in value]
+        missing = [
+            field.name for field in dataclasses.fields(cls) if _required(field) and field.name not in {**value, **made}
+        ]
         for name in missing:
             self.report.add((*path, name), f"{dotted((*path, name))} is missing", _example(name, fields[name]))
         if missing or any(argument is INVALID for argument in arguments.values()):

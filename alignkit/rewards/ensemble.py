@@ -1,10 +1,9 @@
 """Several rewards as one: their scores, put on one scale and combined, and how far they disagree."""
 
-import importlib
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +16,7 @@ from alignkit.rewards._reward import Reward, RewardError, Text, shown
 
 logger = logging.getLogger(__name__)
 
-Normalize = Literal["none", "zscore"]
+Normalise = Literal["none", "zscore"]
 OnFailure = Literal["error", "drop"]
 FILE = "calibration.json"
 
@@ -45,7 +44,7 @@ class Calibration:
         """What was saved with a member. ValueError if nothing was."""
         file = folder / FILE
         if not file.is_file():
-            raise ValueError(f"{folder} holds no {FILE}; calibrate the member first, or write normalize: none")
+            raise ValueError(f"{folder} holds no {FILE}; calibrate the member first, or write normalise: none")
         return cls(**json.loads(file.read_text(encoding="utf-8")))
 
     def save(self, folder: Path) -> None:
@@ -97,12 +96,12 @@ class Ensemble:
     """A `Reward` of several members under a rule.
 
     Raises:
-        ValueError: no members, two of one name, or a member without calibration where scores are normalized.
+        ValueError: no members, two of one name, or a member without calibration where scores are normalised.
     """
 
     members: Sequence[Member]
     combine: Combine
-    normalize: Normalize = "none"
+    normalise: Normalise = "none"
     on_member_failure: OnFailure = "error"  # drop: go on without the member in this call, and say so
 
     def __post_init__(self) -> None:
@@ -112,9 +111,9 @@ class Ensemble:
         if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
             raise ValueError(f"two members are called {twice[0]!r}; give each a name of its own")
         bare = [member.name for member in self.members if member.calibration is None]
-        if self.normalize == "zscore" and bare:
+        if self.normalise == "zscore" and bare:
             raise ValueError(
-                f"member {bare[0]!r} has no calibration, which normalize: zscore needs; calibrate it first"
+                f"member {bare[0]!r} has no calibration, which normalise: zscore needs; calibrate it first"
             )
 
     def __call__(self, prompts: Sequence[Text], completions: Sequence[Text], **columns: Any) -> Tensor:
@@ -154,20 +153,4 @@ class Ensemble:
             number = int(bad[0])
             answer = shown(completions[number])
             raise RewardError(f"member {member.name!r} gives example {number} the score {scores[number]}: {answer}")
-        return member.calibration.applied(scores) if self.normalize == "zscore" and member.calibration else scores
-
-
-def function(path: str) -> Callable[..., Any]:
-    """A reward of the user's own, `module.name`, called with (prompts, completions, **columns).
-
-    Raises:
-        ValueError: no such function.
-    """
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ValueError(f"cannot import the reward {path!r}: {error}") from None
-    if not callable(found):
-        raise ValueError(f"{path} is no function; a reward takes (prompts, completions, **columns)")
-    return found
+        return member.calibration.applied(scores) if self.normalise == "zscore" and member.calibration else scores

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from alignkit.rewards import RewardError, make
-from alignkit.rewards.ensemble import Calibration, Ensemble, Member, function
+from alignkit.rewards.ensemble import Calibration, Ensemble, Member
 from tests.objectives.properties import assert_refuses
 
 PROMPTS, ANSWERS = ["p"] * 3, ["a", "bb", "cccc"]
@@ -58,7 +58,7 @@ def test_zscores_are_of_the_calibration_data_not_of_the_batch(tmp_path):
     assert calibration == Calibration(mean=2.0, std=1.0, count=4)
     calibration.save(tmp_path)
     member = Member(name="length", reward=length, calibration=Calibration.read(tmp_path))
-    scaled = ensemble(member, normalize="zscore")
+    scaled = ensemble(member, normalise="zscore")
     assert scaled(PROMPTS, ANSWERS).tolist() == [-1, 0, 2]
     assert scaled(PROMPTS[:1], ANSWERS[2:]).tolist() == [2]
     assert ensemble(member)(PROMPTS, ANSWERS).tolist() == [1, 2, 4]
@@ -88,25 +88,12 @@ def test_a_member_that_fails_is_named_or_dropped(reward, message, caplog):
         ensemble(reward, on_member_failure="drop")(PROMPTS, ANSWERS)
 
 
-def test_functions_are_found_by_their_dotted_path():
-    assert function(f"{__name__}.length") is length
-    assert_refuses(
-        f"{__name__}.PROMPTS is no function; a reward takes (prompts, completions, **columns)",
-        function,
-        f"{__name__}.PROMPTS",
-    )
-    with pytest.raises(ValueError, match=r"^cannot import the reward 'no_such_module\.f': No module"):
-        function("no_such_module.f")
-    with pytest.raises(ValueError, match=r"^cannot import the reward 'length'"):
-        function("length")
-
-
 def test_refusals(tmp_path):
     assert_refuses("an ensemble needs at least one member", ensemble)
     assert_refuses("two members are called 'length'; give each a name of its own", ensemble, length, length)
-    message = "member 'length' has no calibration, which normalize: zscore needs; calibrate it first"
-    assert_refuses(message, ensemble, length, normalize="zscore")
-    message = f"{tmp_path} holds no calibration.json; calibrate the member first, or write normalize: none"
+    message = "member 'length' has no calibration, which normalise: zscore needs; calibrate it first"
+    assert_refuses(message, ensemble, length, normalise="zscore")
+    message = f"{tmp_path} holds no calibration.json; calibrate the member first, or write normalise: none"
     assert_refuses(message, Calibration.read, tmp_path)
     same = "scores with mean 1.0 and standard deviation 0.0 give no scale"
     assert_refuses(same, Calibration.of, length, ["p", "p"], ["a", "b"])

@@ -1,0 +1,39 @@
+"""What a rule is: a frozen dataclass of hyperparameters that gives an answer a number by its text alone."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from alignkit.rewards._reward import Text
+
+
+class Rule(ABC):
+    """Base of all rules. Subclasses are frozen dataclasses with a `score`; a rule is a `Reward`."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the data columns that the rule reads."""
+        return ()
+
+    @abstractmethod
+    def score(self, prompt: Text, answer: str, row: Mapping[str, Any]) -> float:
+        """The reward of one answer, given as text; `row` holds the values of `columns`."""
+
+    def __call__(self, prompts: Sequence[Text], completions: Sequence[Text], **columns: Any) -> Tensor:
+        """(N,). ValueError if the data lack a column that the rule reads."""
+        if missing := [name for name in self.columns if name not in columns]:
+            there = ", ".join(columns) or "none"
+            raise ValueError(f"{type(self).__name__} reads the column {missing[0]!r}; the data have {there}")
+        rows = [{name: columns[name][number] for name in self.columns} for number in range(len(completions))]
+        scores = [self.score(*one) for one in zip(prompts, map(text_of, completions), rows, strict=True)]
+        return torch.tensor(scores, dtype=torch.float32)
+
+
+def text_of(completion: Text) -> str:
+    """An answer as text: of messages, what the last one says."""
+    return completion if isinstance(completion, str) else str(completion[-1]["content"])

@@ -1,0 +1,61 @@
+"""From a recipe's `reward:` section to rewards that score."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alignkit.lookup import own
+from alignkit.models.spec import ModelSpec
+from alignkit.rewards._reward import Reward
+from alignkit.rewards.ensemble import FILE, Calibration, Ensemble, Member
+from alignkit.rewards.model import ModelReward
+from alignkit.rewards.spec import FunctionMember, MemberSpec, ModelMember, RewardSpec, RuleMember
+
+
+def load_reward(spec: RewardSpec, base: Path) -> Ensemble:
+    """The ensemble that a recipe asks for, ready to score. A single reward is an ensemble of one.
+
+    Args:
+        spec: the `reward:` section.
+        base: folder of the recipe, where functions beside it are found.
+
+    Raises:
+        ValueError: a member that cannot be loaded, or has no calibration although scores are normalised.
+    """
+    return Ensemble(
+        members=[load_member(member, base, spec.normalise == "zscore") for member in spec.members],
+        combine=spec.combine,
+        normalise=spec.normalise,
+        on_member_failure=spec.on_member_failure,
+    )
+
+
+def load_member(spec: MemberSpec, base: Path, calibrated: bool) -> Member:
+    """One member, with the calibration that is written or lies in its folder if `calibrated` asks for it."""
+    calibration = spec.calibration
+    if calibrated and calibration is None and isinstance(spec, ModelMember) and (Path(spec.model) / FILE).is_file():
+        calibration = Calibration.read(Path(spec.model))
+    return Member(name=spec.label, reward=LOADERS[type(spec)](spec, base), calibration=calibration)
+
+
+def load_model_member(spec: ModelMember, base: Path) -> Reward:
+    model = ModelSpec(path=spec.model, revision=spec.revision, precision=spec.precision)
+    return ModelReward.load(model, max_length=spec.max_length, batch_tokens=spec.batch_tokens)
+
+
+def load_function(spec: FunctionMember, base: Path) -> Reward:
+    found = own(spec.function, base)
+    if not callable(found):
+        raise ValueError(f"{spec.function} is no function; a reward takes (prompts, completions, **columns)")
+    return found
+
+
+def load_rule(spec: RuleMember, base: Path) -> Reward:
+    return spec.rule
+
+
+LOADERS: dict[type[MemberSpec], Callable[[Any, Path], Reward]] = {
+    ModelMember: load_model_member,
+    FunctionMember: load_function,
+    RuleMember: load_rule,
+}
