@@ -1,4 +1,4 @@
-"""From the many ways in which rows are written to the five shapes that trainers take.
+"""From the many ways in which rows are written to the six shapes that trainers take.
 
 | shape      | a row                                                                                  |
 |------------|----------------------------------------------------------------------------------------|
@@ -7,6 +7,7 @@
 | `rankings` | `{prompt, answers}`, best first; a pair is a ranking of two                            |
 | `unpaired` | `{prompt, completion, label}`; a pair gives two rows, the chosen one with label true   |
 | `prompts`  | `{prompt}`                                                                             |
+| `tasks`    | `{prompt, columns}`: the row's other columns as JSON, for rewards                      |
 
 Each of prompt, completion, chosen, rejected and each of the answers is a list of messages (role, content), to which the
 chat template is applied, or plain text, to which none is; one source is one or the other throughout.
@@ -14,12 +15,13 @@ chat template is applied, or plain text, to which none is; one source is one or 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from alignkit.data.errors import BadRow
 from alignkit.data.images import carried_images
-from alignkit.data.layouts import HOLDS, Layout, renamed
+from alignkit.data.layouts import HOLDS, OTHERS, Layout, renamed
 from alignkit.data.rows import (
     Message,
     Row,
@@ -103,12 +105,19 @@ def prompts(row: Row, layout: Layout) -> list[Example]:
     return [{"prompt": ends_with_user(prompt)}]
 
 
+def tasks(row: Row, layout: Layout) -> list[Example]:
+    spoken = {HOLDS.get(layout.format), "input", "system", *layout.columns}
+    others = {name: value for name, value in row.items() if name not in spoken}
+    return [{**prompts(row, layout)[0], OTHERS: json.dumps(others, default=str)}]
+
+
 TO_SHAPE: Mapping[str, Callable[[Row, Layout], list[Example]]] = {
     "tokens": tokens,
     "pairs": pairs,
     "rankings": rankings,
     "unpaired": unpaired,
     "prompts": prompts,
+    "tasks": tasks,
 }
 
 

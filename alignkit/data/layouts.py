@@ -25,9 +25,10 @@ from alignkit.data.images import has_images
 from alignkit.data.rows import Row
 from alignkit.data.spec import Source
 
-Shape = Literal["tokens", "pairs", "rankings", "unpaired", "prompts"]
+Shape = Literal["tokens", "pairs", "rankings", "unpaired", "prompts", "tasks"]
 SHAPES: tuple[str, ...] = get_args(Shape)
 
+OTHERS = "columns"  # of the shape tasks: what else a row holds, as JSON, since rewards read columns of any type
 HOLDS = {  # the field by which each format is known, in the order in which they are tried
     "prompt": "prompt",
     "messages": "messages",
@@ -75,7 +76,7 @@ def recognize(rows: Sequence[Row], source: Source, label: str, shape: Shape, col
     """The layout of a source, from its first rows. Raises DataError if there is none, or more than one."""
     there = list(dict.fromkeys(key for row in rows for key in row))
     for ours, theirs in source.columns.items():
-        if ours not in (*FIELDS, *columns):
+        if ours not in (*FIELDS, *columns) and shape != "tasks":  # whose rewards read columns of any name
             near = get_close_matches(ours, (*FIELDS, *columns), n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join((*FIELDS, *columns))}"
             raise DataError(f"{label}: columns maps {ours!r}, which is no field of a row; {hint}")
@@ -113,11 +114,12 @@ def guessed_format(names: Sequence[str], label: str, shape: Shape, paired: bool)
     """The one format whose fields are all there."""
     fits = [name for name, holds in HOLDS.items() if set(needed(name, shape, paired)) | {holds} <= set(names)]
     pair = {"chosen", "rejected"} <= set(names)
-    if paired or (shape == "prompts" and pair):
+    asks = shape in ("prompts", "tasks")
+    if paired or (asks and pair):
         # beside a pair, `messages` repeats the chosen conversation and is no prompt
         fits = [name for name in fits if name != "messages"]
         fits = fits or (["implicit"] if pair else [])
-    if shape == "prompts" and "prompt" in fits:
+    if asks and "prompt" in fits:
         fits = ["prompt"]
     if shape == "tokens" and not fits and "text" in names:
         fits = ["text"]
@@ -152,6 +154,7 @@ WANTED: Mapping[str, str] = {
     "rankings": "prompt and answers (best first), or chosen and rejected",
     "unpaired": "prompt, completion and label, or chosen and rejected",
     "prompts": "prompt, messages, conversations or instruction",
+    "tasks": "prompt, messages, conversations or instruction",
 }
 
 
@@ -182,12 +185,15 @@ def features(layout: Layout) -> Features:
         "rankings": ("prompt",),
         "unpaired": ("prompt", "completion"),
         "prompts": ("prompt",),
+        "tasks": ("prompt",),
     }[layout.shape]
     if layout.shape == "tokens" and layout.format in ("messages", "sharegpt"):
         names = ("messages",)
     extra = {"label": Value("bool")} if layout.shape == "unpaired" else {}
     if layout.shape == "rankings":
         extra["answers"] = List(part)
+    if layout.shape == "tasks":
+        extra[OTHERS] = Value("string")
     if layout.images:
         extra["images"] = List(Image())
     return Features({**dict.fromkeys(names, part), **extra, **dict.fromkeys(layout.columns, Value("float64"))})

@@ -91,7 +91,7 @@ def inspect(
 ) -> Report:
     """Tokenize every example and count what training would do to it. Give a part of the dataset for an estimate.
 
-    The tokenizer's chat template is taken as it is. Rows of shape `prompts` are not trained on, dropped or ended.
+    The tokenizer's chat template is taken as it is. Prompts without answers are not trained on, dropped or ended.
     """
     limits = Limits(
         shape=shape,
@@ -110,7 +110,7 @@ def inspect(
 def found_in(row: Mapping[str, Any], number: int, limits: Limits) -> Finding:
     whole = sequences(row, limits.tokenizer, limits.treatment)
     left = [sequence.cut(limits.treatment) for sequence in whole]
-    trains = limits.shape != "prompts"
+    trains = limits.shape not in ("prompts", "tasks")
     dropped = trains and not all(any(sequence.trained) for sequence in left)
     images = partial(image_tokens, image=limits.image)
     ended = all(sequence.ends_within(limits.ends, limits.treatment) for sequence in whole)

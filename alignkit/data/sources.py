@@ -1,4 +1,4 @@
-"""Finding what a source names: files, folders, saved Arrow data and Hub datasets, as rows with their places."""
+"""Finding what a source names: files, folders, saved Arrow data, Hub datasets and tasks, as rows with their places."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from alignkit.data import images
 from alignkit.data.errors import BadRow, DataError
 from alignkit.data.files import READERS, Rows, read_file, short
 from alignkit.data.ratings import Ratings
-from alignkit.data.spec import Source
+from alignkit.data.spec import REASONING_GYM, Source
+from alignkit.data.tasks import Tasks
 
 SPLIT_NAMES = ("train", "test", "validation", "valid", "val", "dev", "eval")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -36,6 +37,7 @@ class Opened:
     limit: int | None = None
     images: tuple[str, ...] = images.NAMES  # columns that may hold paths of images
     ratings: Ratings | None = None
+    tasks: Tasks | None = None
 
     def rows(self) -> Rows:
         """(place, row) for every row, where a row that cannot be read is a BadRow. Raises DataError."""
@@ -43,6 +45,8 @@ class Opened:
         return islice(rows, self.limit)
 
     def _all_rows(self) -> Rows:
+        if self.tasks is not None:
+            yield from self.tasks.rows()
         for label, path in self.files:
             for place, row in read_file(path, label, self.split):
                 yield place, row if isinstance(row, BadRow) else images.absolute(row, path.parent, self.images)
@@ -72,6 +76,9 @@ def open_source(source: Source, base: Path, *, streaming: bool = False) -> Opene
 
 def open_rows(source: Source, base: Path, *, streaming: bool = False) -> Opened:
     """Find a source without its ratings."""
+    if source.source == REASONING_GYM:
+        tasks = Tasks.of(source)
+        return Opened(label=tasks.label, fingerprint=tasks.fingerprint, tasks=tasks)
     path = located(source, base)
     if path is None:
         return open_hub(source, base, streaming=streaming)

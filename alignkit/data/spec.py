@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from alignkit.data.revision import RevisionPrompt
 
 Format = Literal["auto", "prompt", "messages", "sharegpt", "alpaca", "implicit", "text"]
 FORMATS: tuple[str, ...] = get_args(Format)
+REASONING_GYM = "reasoning_gym"  # the source whose rows are tasks of that library
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class Source:
     A path is taken relative to the recipe's folder and wins over a Hub id of the same name. `format` says where the
     conversation is: `prompt` (prompt with completion, or with chosen and rejected), `messages`, `sharegpt`
     (conversations of from and value), `alpaca` (instruction, input, output), `implicit` (inside chosen and rejected)
-    or `text`; `auto` finds out from the columns.
+    or `text`; `auto` finds out from the columns. `source: reasoning_gym` makes `limit` tasks of the kind `name`.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, str]] = MappingProxyType({"extra": "forbid"})
@@ -37,6 +38,13 @@ class Source:
     limit: int | None = None  # read only that many rows from the start
     ratings: str | None = None  # a file of numbers that belong to these rows, such as scores for mmpo
     ratings_by: str | None = None  # the column that rows and ratings share, or row: the n-th is the n-th row's
+    seed: int | None = None  # of grpo, disco, gvpo, reinforce: task i of source reasoning_gym is drawn from seed + i
+    options: Mapping[str, Any] = field(default_factory=dict)  # of grpo, disco, gvpo, reinforce: how hard its tasks are
+
+    @property
+    def first_task(self) -> int:
+        """Seed of the first task of reasoning_gym."""
+        return self.seed or 0
 
     def __post_init__(self) -> None:
         if not self.source.strip():
@@ -57,6 +65,23 @@ class Source:
             )
         if self.ratings_by is not None and self.ratings is None:
             raise ValueError("ratings_by has no ratings; write ratings: FILE or remove it")
+        self._check_tasks()
+
+    def _check_tasks(self) -> None:
+        if self.source != REASONING_GYM:
+            for key in ("seed", "options"):
+                if getattr(self, key):
+                    raise ValueError(f"{key} is for source: {REASONING_GYM}, not {self.source}; remove it")
+            return
+        if self.name is None:
+            raise ValueError(f"name is missing, the kind of task of {REASONING_GYM}; write name: chain_sum")
+        if self.limit is None:
+            raise ValueError(f"limit is missing: {REASONING_GYM} has no end of tasks; write limit: 1000")
+        if self.first_task < 0:
+            raise ValueError(f"seed = {self.seed} must not be negative; write 0 or more")
+        for key in ("revision", "ratings"):
+            if getattr(self, key) is not None:
+                raise ValueError(f"{key} has no meaning for tasks of {REASONING_GYM}; remove it")
 
 
 def as_share(name: str, value: float | str | None) -> float | None:
@@ -124,3 +149,16 @@ class DataSpec:
         for source in self.eval:
             if source.weight != 1:
                 raise ValueError(f"eval: weight = {source.weight} of {source.source} is for training; remove it")
+            self._refuse_shared_tasks(source)
+
+    def _refuse_shared_tasks(self, held_out: Source) -> None:
+        """Neighbouring seeds share all tasks but one: task i of seed s is task 0 of seed s + i."""
+        for source in self.train:
+            if held_out.source != REASONING_GYM or (source.source, source.name) != (REASONING_GYM, held_out.name):
+                continue
+            end = source.first_task + (source.limit or 0)
+            if source.first_task < held_out.first_task + (held_out.limit or 0) and held_out.first_task < end:
+                raise ValueError(
+                    f"eval: task i of {REASONING_GYM} is drawn from seed + i, so that training and evaluation share "
+                    f"tasks of {source.name}; write seed: {end} for evaluation"
+                )

@@ -1,5 +1,6 @@
 """Several rewards as one: their scores, put on one scale and combined, and how far they disagree."""
 
+import inspect
 import json
 import logging
 import math
@@ -143,9 +144,10 @@ class Ensemble:
         self, member: Member, prompts: Sequence[Text], completions: Sequence[Text], columns: Mapping[str, Any]
     ) -> Tensor:
         try:
-            scores = torch.as_tensor(member.reward(prompts, completions, **columns)).float().cpu()
+            scores = torch.as_tensor(_numbers(member.reward(prompts, completions, **columns))).float().cpu()
         except Exception as error:  # models, users' functions and servers raise anything
-            raise RewardError(f"member {member.name!r} failed: {type(error).__name__}: {error}") from error
+            where = _culprit(member.reward, prompts, completions, columns)
+            raise RewardError(f"member {member.name!r} failed: {type(error).__name__}: {error}{where}") from error
         if scores.shape != (len(completions),):
             expected = f"expected ({len(completions)},)"
             raise RewardError(f"member {member.name!r} gave scores of shape {tuple(scores.shape)}; {expected}")
@@ -154,3 +156,21 @@ class Ensemble:
             answer = shown(completions[number])
             raise RewardError(f"member {member.name!r} gives example {number} the score {scores[number]}: {answer}")
         return member.calibration.applied(scores) if self.normalise == "zscore" and member.calibration else scores
+
+
+def _numbers(scores: Any) -> Any:
+    """Scores in which None, which some functions give for "no opinion", is NaN."""
+    return [float("nan") if score is None else score for score in scores] if isinstance(scores, list) else scores
+
+
+def _culprit(reward: Reward, prompts: Sequence[Text], completions: Sequence[Text], columns: Mapping[str, Any]) -> str:
+    """The first example on which a function fails alone; models and servers, for which it would cost, are not asked."""
+    if not inspect.isroutine(reward):
+        return ""
+    for number in range(len(completions)):
+        one = slice(number, number + 1)
+        try:
+            reward(prompts[one], completions[one], **{name: values[one] for name, values in columns.items()})
+        except Exception:
+            return f"; example {number}: {shown(completions[number])}"
+    return ""

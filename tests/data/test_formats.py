@@ -1,3 +1,5 @@
+import datetime
+import json
 import math
 
 import pytest
@@ -318,3 +320,21 @@ def test_a_bad_label():
 def test_rows_without_messages_in_a_conversational_source_are_turned_into_messages():
     layout = Layout(shape="pairs", format="prompt", conversational=True)
     assert canonical(PAIR, layout) == [CHAT_PAIR]
+
+
+@pytest.mark.parametrize(
+    ("row", "prompt", "others", "fields"),
+    [
+        ({"prompt": "q", "answer": "a", "level": 3}, "q", {"answer": "a", "level": 3}, {}),
+        ({"prompt": "q", "solution": ["a"]}, "q", {"answer": ["a"]}, {"columns": {"answer": "solution"}}),
+        ({"question": "q", "answer": "a"}, [user("q")], {"answer": "a"}, {"columns": {"instruction": "question"}}),
+        ({"prompt": [user("q")], "system": "Be brief"}, [SYSTEM, user("q")], {}, {}),
+        ({"messages": [user("q"), assistant("a")], "id": None}, [user("q")], {"id": None}, {}),
+        ({"prompt": "q", "when": datetime.date(2026, 1, 2)}, "q", {"when": "2026-01-02"}, {}),
+    ],
+)
+def test_tasks_keep_what_rewards_may_read(row, prompt, others, fields):
+    (example,) = read(row, "tasks", **fields)
+    assert example.pop("prompt") == prompt
+    assert json.loads(example.pop("columns")) == others
+    assert example == {}

@@ -115,7 +115,7 @@ def test_label_noise_negates_unpaired_labels(write, tmp_path):
     assert sum(row["label"] != row["completion"].startswith("a") for row in data.train) == 10
 
 
-@pytest.mark.parametrize("shape", ["tokens", "rankings", "prompts"])
+@pytest.mark.parametrize("shape", ["tokens", "rankings", "prompts", "tasks"])
 def test_label_noise_is_refused_where_there_are_no_preferences(write, tmp_path, shape):
     message = f"label_noise turns preferences round, and rows of shape {shape} hold none; remove it"
     assert fails(spec("a.jsonl", label_noise=0.1), shape, base=tmp_path) == message
@@ -201,7 +201,7 @@ def test_rankings_and_pairs_mix(tmp_path):
 
 def test_an_unknown_shape_is_an_error(tmp_path):
     with pytest.raises(
-        ValueError, match=r"^no shape named 'pair'; it is one of tokens, pairs, rankings, unpaired, prompts$"
+        ValueError, match=r"^no shape named 'pair'; it is one of tokens, pairs, rankings, unpaired, prompts, tasks$"
     ):
         load_data(spec("a.jsonl"), "pair", base=tmp_path)
 
@@ -292,6 +292,7 @@ FIELDS = {
     "rankings": ["prompt answers", "conversations answers", "prompt chosen rejected"],
     "unpaired": ["prompt completion label", "prompt chosen rejected", "instruction output label"],
     "prompts": ["prompt", "messages", "instruction", "chosen rejected"],
+    "tasks": ["prompt", "messages", "instruction", "chosen rejected"],
 }
 
 CHAT = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]

@@ -40,6 +40,10 @@ def test_members_see_columns_and_are_combined():
     assert worst(PROMPTS, ANSWERS, bonus=[0, 1, 2]).tolist() == [1, 2, 4]
 
 
+def picky(prompts, completions, **columns):
+    return [{"a": 1.0, "cccc": 2.0}[completion] for completion in completions]
+
+
 def test_metrics_say_who_disagrees_and_who_decides():
     verdict = ensemble(length, offset, combine=make("worst")).judge(PROMPTS, ANSWERS, bonus=[0, 0, 0])
     assert verdict.scores.tolist() == [1, 2, 2]
@@ -70,9 +74,10 @@ def test_zscores_are_of_the_calibration_data_not_of_the_batch(tmp_path):
         (broken, "member 'broken' failed: TimeoutError: no reply in 5 s"),
         (partly, "member 'partly' gives example 1 the score nan: 'bb'"),
         (lambda *_: torch.zeros(2), "member '<lambda>' gave scores of shape (2,); expected (3,)"),
-        (lambda *_: [1.0, None, 2.0], "member '<lambda>' failed: "),
+        (lambda *_: [1.0, None, 2.0], "member '<lambda>' gives example 1 the score nan: 'bb'"),
+        (picky, "member 'picky' failed: KeyError: 'bb'; example 1: 'bb'"),
     ],
-    ids=["raises", "nan", "shape", "none"],
+    ids=["raises", "nan", "shape", "none", "one"],
 )
 def test_a_member_that_fails_is_named_or_dropped(reward, message, caplog):
     with pytest.raises(RewardError) as caught:
