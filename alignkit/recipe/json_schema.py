@@ -114,11 +114,11 @@ def _objective() -> Schema:
 
 def _reward() -> Schema:
     """Members are an alternative for each kind, and for each rule."""
-    common = {name: of_type(kind) for name, kind in fields_of(MemberSpec).items()}
+    common = of_dataclass(MemberSpec)["properties"]
     members = [of_dataclass(kind) for kind in KINDS.values() if kind is not RuleMember]
     members += [of_dataclass(rules.find(name), {"rule": {"const": name}}) for name in rules.names()]
     for member in members:
-        member["properties"] |= {name: schema for name, schema in common.items() if name not in member["properties"]}
+        member["properties"] = {**common, **member["properties"]}
     combined = [of_dataclass(rewards.find(name), {"name": {"const": name}}) for name in rewards.names()]
     own = {"type": "object", "properties": {"name": {"type": "string", "pattern": r"\."}}, "required": ["name"]}
     names = {"enum": rewards.names(), "default": RewardSpec.COMBINED}
@@ -150,7 +150,15 @@ def _report() -> Schema:
 
 
 def _comments(cls: type) -> dict[str, str]:
-    """{field: the comment beside its declaration}, of a class whose source can be read."""
+    """{field: the comment beside its declaration}, of a class and its bases whose source can be read."""
+    comments: dict[str, str] = {}
+    for base in cls.__mro__:
+        if dataclasses.is_dataclass(base):
+            comments = {**_comments_in(base), **comments}
+    return comments
+
+
+def _comments_in(cls: type) -> dict[str, str]:
     try:
         source = inspect.cleandoc("\n" + inspect.getsource(cls))
     except (OSError, TypeError):

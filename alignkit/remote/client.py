@@ -155,7 +155,7 @@ class Client:
         with self._slots:
             self._pace.wait()
             try:
-                data = self._openai.post(path, body=dict(body), cast_to=object, options=_ONE_KEY)
+                data = self._openai.post(path or self.endpoint.url, body=dict(body), cast_to=object, options=_ONE_KEY)
                 parse(data)
             except openai.APIStatusError as error:
                 raise self._sorted(error) from None

@@ -6,10 +6,12 @@ from typing import Any
 
 from alignkit.lookup import own
 from alignkit.models.spec import ModelSpec
+from alignkit.remote import Client
 from alignkit.rewards._reward import Reward
 from alignkit.rewards.ensemble import FILE, Calibration, Ensemble, Member
 from alignkit.rewards.model import ModelReward
-from alignkit.rewards.spec import FunctionMember, MemberSpec, ModelMember, RewardSpec, RuleMember
+from alignkit.rewards.remote import RemoteReward
+from alignkit.rewards.spec import FunctionMember, MemberSpec, ModelMember, RemoteMember, RewardSpec, RuleMember
 
 
 def load_reward(spec: RewardSpec, base: Path) -> Ensemble:
@@ -54,8 +56,13 @@ def load_rule(spec: RuleMember, base: Path) -> Reward:
     return spec.rule
 
 
+def load_remote(spec: RemoteMember, base: Path) -> Reward:
+    return RemoteReward(client=Client(spec), batch=spec.batch, columns=spec.columns)
+
+
 LOADERS: dict[type[MemberSpec], Callable[[Any, Path], Reward]] = {
     ModelMember: load_model_member,
     FunctionMember: load_function,
     RuleMember: load_rule,
+    RemoteMember: load_remote,
 }

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from alignkit.lookup import did_you_mean
 from alignkit.models.spec import Precision
+from alignkit.remote import Endpoint
 from alignkit.rewards import Combine, make
 from alignkit.rewards._rule import Rule
 from alignkit.rewards.ensemble import Calibration, Normalise, OnFailure
@@ -71,7 +73,28 @@ class RuleMember(MemberSpec):
         return type(self.rule).__module__.rpartition(".")[2]
 
 
-KINDS: Mapping[str, type[MemberSpec]] = {"model": ModelMember, "function": FunctionMember, "rule": RuleMember}
+@dataclass(frozen=True, kw_only=True)
+class RemoteMember(MemberSpec, Endpoint):
+    """A server that scores: {prompts, completions} goes there as JSON, and {scores: [...]} comes back."""
+
+    url: str = field()  # to which requests are posted
+    batch: int = 64  # answers of one request
+    columns: tuple[str, ...] = ()  # of the data, which are sent along
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least_one(batch=self.batch)
+
+    def _made_of(self) -> str:
+        return urlsplit(self.url).netloc
+
+
+KINDS: Mapping[str, type[MemberSpec]] = {
+    "model": ModelMember,
+    "function": FunctionMember,
+    "rule": RuleMember,
+    "url": RemoteMember,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +103,7 @@ class RewardSpec:
 
     COMBINED: ClassVar = "mean"  # the rule where `combine` is not written
 
-    members: tuple[MemberSpec, ...]  # [{model: PATH}, {function: module.name}, {rule: NAME}]
+    members: tuple[MemberSpec, ...]  # [{model: PATH}, {function: module.name}, {rule: NAME}, {url: URL}]
     combine: Combine = field(default_factory=lambda: make(RewardSpec.COMBINED))  # rule that makes one score of many
     normalise: Normalise = "none"  # zscore: each member on the scale of its calibration data
     on_member_failure: OnFailure = "error"  # drop: go on without a member that fails, and say so

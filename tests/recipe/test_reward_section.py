@@ -7,7 +7,7 @@ from alignkit.recipe.dump import dump
 from alignkit.recipe.yaml_source import read_yaml
 from alignkit.rewards import make, rules
 from alignkit.rewards.ensemble import Calibration
-from alignkit.rewards.spec import FunctionMember, ModelMember, RewardSpec, RuleMember
+from alignkit.rewards.spec import FunctionMember, ModelMember, RemoteMember, RewardSpec, RuleMember
 
 HEAD = 'objective: dpo\nmodel: {path: "tiny:llama"}\ndata: {train: [{source: org/rows}]}\nreward:\n'
 BODY = """\
@@ -15,6 +15,7 @@ BODY = """\
     - {model: org/judge, max_length: 512}
     - {function: lengths.length, calibration: {mean: 10, std: 2.5, count: 80}}
     - {rule: exact_match, ignore_case: true, name: right}
+    - {url: "http://localhost:8000/score", batch: 16, columns: [answer]}
   combine: {name: uncertainty_weighted, coefficient: 0.3}
   normalise: zscore
   on_member_failure: drop
@@ -32,6 +33,7 @@ def test_every_kind_of_member_and_back(write):
             ModelMember(model="org/judge", max_length=512),
             FunctionMember(function="lengths.length", calibration=Calibration(mean=10, std=2.5, count=80)),
             RuleMember(rule=rules.make("exact_match", ignore_case=True), name="right"),
+            RemoteMember(url="http://localhost:8000/score", batch=16, columns=("answer",)),
         ),
         combine=make("uncertainty_weighted", coefficient=0.3),
         normalise="zscore",
