@@ -62,6 +62,7 @@ def construct(cls: type, hyperparameters: Mapping[str, Any]) -> Any:
     if inspect.isabstract(cls):
         raise ValueError(f"{cls.__name__} does not define {', '.join(sorted(cls.__abstractmethods__))}")
     known = [field.name for field in dataclasses.fields(cls)]
+    _refuse_absent(cls, hyperparameters)
     for key in hyperparameters:
         if key not in known:
             raise ValueError(f"{cls.__name__} has no {key!r}{did_you_mean(key, known)}")
@@ -96,6 +97,15 @@ def own(path: str, folder: Path) -> Any:
     except Exception as error:  # the code of a user's module may raise anything
         said = str(error) or type(error).__name__
         raise ValueError(f"cannot import {path!r}: {said}; looked in {folder} and the installed packages") from error
+
+
+def _refuse_absent(cls: type, hyperparameters: Mapping[str, Any]) -> None:
+    """ValueError for what a class lists in `not_here`: known elsewhere under this name, left out on purpose."""
+    absent = getattr(cls, "not_here", {})
+    for key, value in hyperparameters.items():
+        for word in (key, value):
+            if isinstance(word, str) and word in absent:
+                raise ValueError(f"{cls.__name__}: {word} is not here; {absent[word]}")
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

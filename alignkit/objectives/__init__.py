@@ -12,6 +12,7 @@ from typing import Any
 
 from alignkit import lookup
 from alignkit.objectives._base import (
+    GroupObjective,
     Loss,
     Objective,
     PairObjective,
@@ -22,6 +23,7 @@ from alignkit.objectives._base import (
 )
 from alignkit.objectives._batches import (
     Batch,
+    GroupLogps,
     PairLogps,
     RevisionLogps,
     RewardScores,
@@ -31,6 +33,8 @@ from alignkit.objectives._batches import (
 
 __all__ = [
     "Batch",
+    "GroupLogps",
+    "GroupObjective",
     "Loss",
     "Objective",
     "PairLogps",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from alignkit.objectives._batches import (
     Batch,
+    GroupLogps,
     PairLogps,
     RevisionLogps,
     RewardScores,
@@ -25,7 +26,7 @@ from alignkit.objectives._batches import (
 class Loss:
     """A loss before reduction: `terms.sum() / count`.
 
-    terms     (B,) for pairs, (B, T) for tokens; dtype of the batch
+    terms     (B,) for pairs, (B, T) for tokens, (P,) for groups; dtype of the batch
     count     what the method divides by (pairs, tokens, ...), an integer scalar. It depends on shapes, masks and
               columns only, never on log-probabilities, so that a trainer knows it before the first backward pass.
     metrics   detached; one value per example, or a scalar
@@ -41,6 +42,7 @@ class Objective(ABC):
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     batch: ClassVar[type[Batch]]
+    not_here: ClassVar[Mapping[str, str]] = {}  # {hyperparameter or value one may ask for: what to do instead}
 
     @property
     def needs_reference(self) -> bool:
@@ -132,3 +134,32 @@ class RewardObjective(Objective):
 
     @abstractmethod
     def __call__(self, batch: RewardScores) -> Loss: ...
+
+
+class GroupObjective(Objective):
+    """Learns from the rewards of several answers to each prompt; reads `GroupLogps`, returns (P,) terms."""
+
+    batch: ClassVar[type[Batch]] = GroupLogps
+
+    @property
+    def counts_micro_batch(self) -> bool:
+        """Whether the method divides by what its micro-batch holds, not by what the whole generation does."""
+        return False
+
+    @property
+    def inert_on_policy(self) -> str:
+        """What does nothing until the policy has left the one that answered; empty if nothing is."""
+        return ""
+
+    def reward_statistics(self, rewards: Tensor) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """{name: (sum, count)} of what the formula needs to know about the rewards of a whole generation.
+
+        A trainer takes them once for all answers of all ranks; `statistics` takes them from one batch.
+        """
+        return {}
+
+    def statistics(self, batch: GroupLogps) -> Mapping[str, tuple[Tensor, Tensor]]:
+        return self.reward_statistics(batch.rewards)
+
+    @abstractmethod
+    def __call__(self, batch: GroupLogps) -> Loss: ...

@@ -170,3 +170,49 @@ class RewardScores(Batch):
             raise ValueError(f"this objective learns from pairs, not from {self.scores.shape[1]} ranked answers")
         scores, _ = self.ranked()
         return scores[:, 0], scores[:, 1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupLogps(Batch):
+    """G answers to each of P prompts, T tokens long at most. Tensors are (P, G, T), `rewards` is (P, G).
+
+    A group is an axis. The mask is true on trained tokens; what lies elsewhere reaches neither the value nor the
+    gradient. G counts every answer to a prompt: a group is never split over batches.
+    """
+
+    logps: Tensor
+    mask: Tensor
+    rewards: Tensor
+    old_logps: Tensor | None = None  # of the policy before its first update on these answers; None: this one
+    ref_logps: Tensor | None = None
+    entropies: Tensor | None = None  # nats, of the policy's next token
+    sampler_ratios: Tensor | None = None  # old policy / what drew the answers, capped; (P, G, T) or (P, G, 1)
+
+    def __post_init__(self) -> None:
+        if self.logps.ndim != 3:
+            raise ValueError(f"GroupLogps.logps has shape {tuple(self.logps.shape)}; expected (P, G, T)")
+        prompts, answers, tokens = self.logps.shape
+        expected = {"rewards": [(prompts, answers)], "sampler_ratios": [(prompts, answers, n) for n in (tokens, 1)]}
+        for item in fields(self):
+            value, shapes = getattr(self, item.name), expected.get(item.name, [(prompts, answers, tokens)])
+            if isinstance(value, Tensor) and tuple(value.shape) not in shapes:
+                raise ValueError(f"GroupLogps.{item.name} has shape {tuple(value.shape)}; expected {shapes[0]}")
+
+    def log_ratios(self) -> Tensor:
+        """log pi / old of every trained token, 0 elsewhere, (P, G, T)."""
+        old = self.logps.detach() if self.old_logps is None else self.old_logps
+        return self.trained(self.logps - old)
+
+    def ref_log_ratios(self) -> Tensor:
+        """log pi / ref of every trained token, 0 elsewhere, (P, G, T)."""
+        if self.ref_logps is None:
+            raise ValueError("this objective compares with a reference: give ref_logps")
+        return self.trained(self.logps - self.ref_logps)
+
+    def trained(self, values: Tensor) -> Tensor:
+        """`values`, (P, G, T), and 0 where the mask is."""
+        return torch.where(self.mask.bool(), values, 0)
+
+    def token_means(self, values: Tensor) -> Tensor:
+        """Mean of `values`, (P, G, T), over the trained tokens of each answer, (P, G); 0 where there are none."""
+        return self.trained(values).sum(dim=2) / self.mask.bool().sum(dim=2).clamp(min=1)

@@ -1,5 +1,6 @@
 """Pure pieces that several objectives share."""
 
+from collections.abc import Mapping
 from typing import get_args
 
 import torch
@@ -7,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alignkit.objectives._base import Loss
-from alignkit.objectives._batches import RewardScores, TokenLogps
+from alignkit.objectives._batches import GroupLogps, RewardScores, TokenLogps
 
 
 def pair_loss(terms: Tensor, chosen: Tensor, rejected: Tensor) -> Loss:
@@ -62,6 +63,27 @@ def token_loss(terms: Tensor, batch: TokenLogps) -> Loss:
 def trained_logps(batch: TokenLogps) -> Tensor:
     """Log-probabilities of trained tokens, 0 elsewhere, (B, T): padding reaches neither the value nor the gradient."""
     return torch.where(batch.mask.bool(), batch.logps, 0)
+
+
+def group_loss(terms: Tensor, batch: GroupLogps, metrics: Mapping[str, Tensor]) -> Loss:
+    """Loss over prompts: terms (P,); counts prompts."""
+    return Loss(terms, torch.tensor(len(terms), device=terms.device), {name: m.detach() for name, m in metrics.items()})
+
+
+def exp_ratio(log_ratio: Tensor) -> Tensor:
+    """exp, finite: at 20 nats every clip has long been reached, and an infinite ratio times 0 would be NaN."""
+    return log_ratio.clamp(-20, 20).exp()
+
+
+def k3(log_ratio: Tensor) -> Tensor:
+    """exp(x) - x - 1 of x = log q/p: estimates KL(p || q) from samples of p, never negative. (Schulman's k3.)"""
+    return exp_ratio(log_ratio) - log_ratio - 1
+
+
+def leave_one_out(rewards: Tensor) -> Tensor:
+    """Every reward minus the mean of the others in its group, (P, G). With G = 1 there are none: 0."""
+    answers = rewards.shape[1]
+    return (rewards - rewards.mean(dim=1, keepdim=True)) * (answers / max(answers - 1, 1))
 
 
 def one_of(choices: object, **values: str) -> None:

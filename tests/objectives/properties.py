@@ -15,6 +15,7 @@ from torch.testing import assert_close
 
 from alignkit.objectives import (
     Batch,
+    GroupLogps,
     Objective,
     PairLogps,
     RevisionLogps,
@@ -31,6 +32,7 @@ LEARNED: dict[type[Batch], tuple[str, ...]] = {
     UnpairedLogps: ("policy",),
     RevisionLogps: ("chosen", "rejected", *REVISION),
     RewardScores: ("scores",),
+    GroupLogps: ("logps",),
 }
 
 
@@ -243,7 +245,7 @@ def rows(batch: Batch, start: int, stop: int) -> Batch:
 def extremes(batch: Batch, size: float, patterns: int = 16) -> Iterator[Batch]:
     """The batch with every log-probability, references too, either -size or 0, in many patterns."""
     generator = torch.Generator().manual_seed(0)
-    kept = {*batch.columns}
+    kept = {*batch.columns, "rewards"}
     for _ in range(patterns):
         changed = {
             name: -size * torch.randint(2, value.shape, generator=generator).to(value.dtype)

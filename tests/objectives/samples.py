@@ -4,6 +4,7 @@ from torch import Tensor, float64, tensor
 
 from alignkit.objectives import (
     Batch,
+    GroupLogps,
     Objective,
     PairLogps,
     RevisionLogps,
@@ -77,6 +78,15 @@ RANKINGS = RewardScores(
 )
 
 
+GROUPS = GroupLogps(
+    logps=-numbers(*[0.5, 2.0, 0.125, 4.0, 1.5, 0.25, 3.0, 0.75, 1.0, 2.5, 0.0625, 9.0] * 3).view(4, 3, 3),
+    old_logps=-numbers(*[0.25, 2.125, 0.125, 3.5, 2.0, 0.5, 3.0, 1.0, 1.25, 2.0, 0.25, 8.0] * 3).view(4, 3, 3),
+    ref_logps=-numbers(*[0.75, 1.75, 0.25, 3.0, 1.0, 0.5, 2.0, 0.5, 2.0, 2.25, 0.5, 7.0] * 3).view(4, 3, 3),
+    mask=tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0], [1, 1, 1]] * 2, dtype=bool).view(4, 3, 3),
+    rewards=numbers(1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 1, 1).view(4, 3),  # two prompts mixed, one all wrong, one all right
+)
+
+
 def pairs_with_margins(*margins: float, **columns: Tensor) -> PairLogps:
     """Pairs whose h = log pi(w)/ref(w) - log pi(l)/ref(l) is given; the chosen answer alone has moved."""
     base = numbers(*[-8.0] * len(margins))
@@ -85,7 +95,8 @@ def pairs_with_margins(*margins: float, **columns: Tensor) -> PairLogps:
     )
 
 
-SAMPLES: dict[type[Batch], Batch] = {type(batch): batch for batch in (PAIRS, TOKENS, UNPAIRED, REVISIONS, REWARDS)}
+EVERY = (PAIRS, TOKENS, UNPAIRED, REVISIONS, REWARDS, GROUPS)
+SAMPLES: dict[type[Batch], Batch] = {type(batch): batch for batch in EVERY}
 
 
 def sample(objective: Objective) -> Batch:

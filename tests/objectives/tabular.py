@@ -1,12 +1,12 @@
 """Policies small enough to be tables, populations in place of samples, and a solver for where training ends."""
 
 from collections.abc import Callable, Mapping
-from itertools import permutations
+from itertools import permutations, product
 
 import torch
 from torch import Tensor
 
-from alignkit.objectives import Batch, Objective, PairLogps, RewardScores, TokenLogps
+from alignkit.objectives import Batch, GroupLogps, Objective, PairLogps, RewardScores, TokenLogps
 
 # Log-probabilities of a policy (its table) in; the batch of all that can happen, and the probability of each term, out.
 Population = Callable[[Tensor], tuple[Batch, Tensor]]
@@ -84,6 +84,25 @@ def tokens(data: Tensor) -> Population:
 
     def population(policy: Tensor) -> tuple[Batch, Tensor]:
         return TokenLogps(logps=policy[None], mask=torch.ones_like(policy[None], dtype=bool)), data[None]
+
+    return population
+
+
+def groups(reference: Tensor, reward: Tensor, size: int, sampler: Tensor | None = None) -> Population:
+    """Groups of `size` one-token answers, drawn from `sampler`, or from the policy itself, then the old one."""
+    drawn = torch.tensor([*product(range(len(reward)), repeat=size)])
+
+    def population(policy: Tensor) -> tuple[Batch, Tensor]:
+        logps, ref = policy[drawn][..., None], reference.log()[drawn][..., None]
+        batch = GroupLogps(
+            logps=logps,
+            old_logps=None if sampler is None else ref,
+            ref_logps=ref,
+            mask=torch.ones_like(logps, dtype=torch.bool),
+            rewards=reward[drawn],
+        )
+        source = policy.detach().exp() if sampler is None else sampler
+        return batch, source[drawn].prod(dim=1)
 
     return population
 

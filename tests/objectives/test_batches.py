@@ -3,9 +3,9 @@ from dataclasses import FrozenInstanceError
 import pytest
 import torch
 
-from alignkit.objectives import PairLogps, RewardScores, TokenLogps
+from alignkit.objectives import GroupLogps, PairLogps, RewardScores, TokenLogps
 from tests.objectives.properties import assert_refuses
-from tests.objectives.samples import PAIRS, numbers
+from tests.objectives.samples import GROUPS, PAIRS, numbers
 
 TWO, THREE = torch.zeros(2), torch.zeros(3)
 
@@ -45,6 +45,34 @@ def test_rankings_are_matrices_of_one_shape():
     batch = RewardScores(scores=three)
     assert_refuses("this objective learns from pairs, not from 3 ranked answers", batch.pairs)
     assert batch.ranked()[1].all()
+
+
+def test_groups_are_an_axis():
+    logps, rewards = torch.zeros(2, 3, 4), torch.zeros(2, 3)
+    assert_refuses("GroupLogps.logps has shape (2,); expected (P, G, T)", GroupLogps, logps=TWO, mask=TWO, rewards=TWO)
+    assert_refuses(
+        "GroupLogps.rewards has shape (6,); expected (2, 3)",
+        GroupLogps,
+        logps=logps,
+        mask=logps,
+        rewards=torch.zeros(6),
+    )
+    refused = "GroupLogps.sampler_ratios has shape (2, 3, 2); expected (2, 3, 4)"
+    given = {"logps": logps, "mask": logps, "rewards": rewards}
+    assert_refuses(refused, GroupLogps, **given, sampler_ratios=torch.zeros(2, 3, 2))
+    assert GroupLogps(**given, sampler_ratios=torch.zeros(2, 3, 1)).rewards is rewards
+
+
+def test_what_is_outside_an_answer_is_0_and_empty_answers_have_mean_0():
+    assert GROUPS.log_ratios()[~GROUPS.mask].abs().max() == 0
+    assert_refuses(
+        "this objective compares with a reference: give ref_logps",
+        GroupLogps(logps=GROUPS.logps, mask=GROUPS.mask, rewards=GROUPS.rewards).ref_log_ratios,
+    )
+    mask = torch.tensor([[[True, False], [False, False]]])
+    batch = GroupLogps(logps=numbers(-3, 5, 7, 9).view(1, 2, 2), mask=mask, rewards=torch.zeros(1, 2))
+    assert batch.token_means(batch.logps).tolist() == [[-3, 0]]
+    assert batch.log_ratios().abs().max() == 0  # no old log-probabilities: the policy is still the old one
 
 
 def test_batches_are_frozen_and_keyword_only():
