@@ -58,7 +58,7 @@ class ModelSpec:
     tokenizer: str | None = None  # where the tokenizer comes from (as path); unset: from the model
     chat_template: str | None = None  # Jinja file that replaces the tokenizer's chat template
     adapter: Adapter | None = None  # train a LoRA adapter; unset: train all weights
-    head_only: bool = False  # of reward models: train the new head alone, on a frozen model
+    head_only: bool = False  # of reward models: train the new head alone, on a frozen model that reads each text once
     precision: Precision = "auto"  # number format of the computation; auto: bfloat16 on GPUs that have it, else float32
     attention: Attention = "auto"  # attention kernel; auto: flash_attention_2 where it is installed, else SDPA
 

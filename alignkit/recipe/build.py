@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 
 from alignkit.data.account import DataReport
 from alignkit.data.layouts import Shape
@@ -56,8 +56,11 @@ TRAINERS: dict[type[Objective] | None, tuple[type[ObjectiveTrainer], Shape]] = {
 }
 
 
-def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) -> ObjectiveTrainer:
-    """Load what the recipe names and put it together. `report` is called with the data report before the model loads.
+def build(
+    recipe: Recipe, report: Callable[[DataReport], None] | None = None, load: Callable[..., Any] | None = None
+) -> ObjectiveTrainer:
+    """Load what the recipe names and put it together. `report` is called with the data report before the model loads,
+    which `load` does in place of `load_recipe_model`.
 
     Raises:
         ValueError: data, model or options that cannot be used; the message says what to write instead.
@@ -74,8 +77,9 @@ def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) ->
     check_thresholds(found, recipe.data)
     recipe = balanced(recipe, data.train)
     make_repository(args)
+    set_seed(args.seed)  # adapters are drawn before the trainer seeds itself
     run = trainer(
-        model=load_recipe_model(recipe, args),
+        model=(load or load_recipe_model)(recipe, args),
         objective=recipe.objective,
         shared_prefix=recipe.settings.shared_prefix,
         args=args,
@@ -88,12 +92,16 @@ def build(recipe: Recipe, report: Callable[[DataReport], None] | None = None) ->
     check_sharding(run.accelerator.distributed_type)
     if recipe.data.on_bad_rows == "error":
         refuse_lost(data, run)
-    shown = without_texts(found) if args.push_to_hub else found
+    record(run, recipe, data, without_texts(found) if args.push_to_hub else found)
+    return run
+
+
+def record(run: Any, recipe: Recipe, data: Data, shown: DataReport) -> None:
+    """Let a trainer write down, beside its checkpoints, what it was asked for and what came of it."""
     run.add_callback(SaveProvenance(recipe, data, shown))
     run.add_callback(MetricsFile())
     run.add_callback(RecipeInWandb(recipe))
     attach_summary(run, Facts.of(recipe, data, shown))
-    return run
 
 
 def load_recipe_model(recipe: Recipe, args: TrainingArguments) -> Any:
@@ -104,11 +112,11 @@ def load_recipe_model(recipe: Recipe, args: TrainingArguments) -> Any:
 
 
 def adapter_of(recipe: Recipe) -> LoraConfig | None:
-    """peft's configuration of the adapter that the recipe adds."""
-    if recipe.model.adapter is None:
-        return None
-    configure = reward_peft_config if isinstance(recipe.objective, RewardObjective) else peft_config
-    return configure(recipe.model.adapter)
+    """peft's configuration of the adapter that the recipe adds, or of a head alone."""
+    adapter = recipe.model.adapter
+    if isinstance(recipe.objective, RewardObjective) and (adapter is not None or recipe.model.head_only):
+        return reward_peft_config(adapter)
+    return None if adapter is None else peft_config(adapter)
 
 
 def own_options(recipe: Recipe) -> dict[str, Any]:

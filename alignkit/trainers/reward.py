@@ -7,17 +7,20 @@ from typing import Any
 import torch
 import trl
 from accelerate import PartialState
+from datasets import Dataset
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from alignkit.data.sequences import ended, tokenized
+from alignkit.models.read_once import is_frozen, read_once
 from alignkit.objectives import RewardObjective, RewardScores
 from alignkit.trainers import _seams
 from alignkit.trainers._objective import Inputs, ObjectiveTrainer
 
 RANKED = "answers_ids"  # column of a ranking's tokens, best answer first
 LENGTHS = "ranking_lengths"  # key of a batch: answers of each ranking
+PAIRED = ("chosen_ids", "rejected_ids")  # TRL's columns of a pair's tokens
 
 
 class RewardTrainer(ObjectiveTrainer, trl.RewardTrainer):
@@ -27,6 +30,8 @@ class RewardTrainer(ObjectiveTrainer, trl.RewardTrainer):
     may hold different lengths. As in TRL, a row with an answer longer than `max_length` is left out. With
     `BradleyTerry` losses, gradients and metrics are TRL's; where micro-batches differ in size (the last one of an
     epoch) TRL averages their means, and we divide by the rankings of the whole step.
+
+    Where only the head is trained, the frozen model reads every text once, before the first step.
     """
 
     family = RewardObjective
@@ -53,6 +58,8 @@ class RewardTrainer(ObjectiveTrainer, trl.RewardTrainer):
             data_collator=data_collator,
             **kwargs,
         )
+        if is_frozen(self.model):
+            self._read_once()
 
     def batch(self, inputs: Inputs, scores: Tensor, reference: Tensor | None = None) -> RewardScores:
         """From the scores of all answers, (N,): those of pairs are all chosen ones, then all rejected ones."""
@@ -77,6 +84,20 @@ class RewardTrainer(ObjectiveTrainer, trl.RewardTrainer):
         sums["mean_reward"] = (scores.detach().sum(), torch.tensor(len(scores), device=scores.device))
         self._record(sums, inputs["attention_mask"].sum())
         return (value, outputs) if return_outputs else value
+
+    def _read_once(self) -> None:
+        evaluated = self.eval_dataset.values() if isinstance(self.eval_dataset, dict) else [self.eval_dataset]
+        stored = [one for one in (self.train_dataset, *evaluated) if isinstance(one, Dataset)]  # no stream
+        texts: list[list[int]] = []
+        for dataset in stored:
+            for name in (*PAIRED, RANKED):
+                if name in dataset.column_names:
+                    texts += dataset[name] if name in PAIRED else [ids for row in dataset[name] for ids in row]
+        training = self.model.training
+        self.model.eval()
+        with self.compute_loss_context_manager():
+            read_once(self.model, texts)
+        self.model.train(training)
 
     def _count(self, inputs: Inputs) -> Tensor:
         zeros = torch.zeros(len(inputs["input_ids"]), device=inputs["input_ids"].device)

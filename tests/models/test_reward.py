@@ -2,9 +2,9 @@ import json
 
 import pytest
 import torch
-from peft import get_peft_model
+from peft import LoraConfig, get_peft_model
 
-from alignkit.models.reward import load_reward_model, reward_peft_config
+from alignkit.models.reward import draw_head, is_head_alone, load_reward_model, reward_peft_config
 from alignkit.models.sources import resolve
 from alignkit.models.spec import Adapter, ModelSpec
 from tests.objectives.properties import assert_refuses
@@ -49,9 +49,27 @@ def test_a_saved_adapter_brings_its_head(tmp_path):
     assert all("lora" in name or "score" in name for name in trained)
 
 
-def test_head_only_freezes_the_backbone():
-    model = load_reward_model(ModelSpec(path="tiny:qwen2", head_only=True))
-    assert [name for name, value in model.named_parameters() if value.requires_grad] == ["score.weight"]
+@pytest.mark.parametrize("path", ["tiny:qwen2", "tiny:gpt2"])
+def test_a_head_is_drawn_again_as_it_was_drawn(path):
+    spec = ModelSpec(path=path)
+    model, other = load_reward_model(spec, seed=5), load_reward_model(spec, seed=6)
+    state = torch.get_rng_state()
+    draw_head(other, seed=5)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(other.score.weight, model.score.weight)
+
+
+def test_without_an_adapter_the_head_alone_is_trained_and_saved(tmp_path):
+    model = get_peft_model(load_reward_model(SPEC, seed=5), reward_peft_config(None))
+    trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    assert [*trained] == ["base_model.model.score.modules_to_save.default.weight"]
+    with torch.no_grad():
+        trained[next(iter(trained))] += 0.1
+    model.save_pretrained(tmp_path)
+    assert (tmp_path / "adapter_model.safetensors").stat().st_size < 1000
+    assert is_head_alone(LoraConfig.from_pretrained(tmp_path))
+    assert not is_head_alone(reward_peft_config(Adapter()))
+    assert torch.equal(scores(load_reward_model(ModelSpec(path=str(tmp_path)), seed=6)), scores(model))
 
 
 def test_refusals(tmp_path):

@@ -3,12 +3,12 @@
 import logging
 
 import pytest
-from tests.remote.server import Answer, Cut, Hang, Server, failed, in_turn
 
 from alignkit.rewards import RewardError, make, rules
 from alignkit.rewards.build import load_reward
 from alignkit.rewards.spec import RemoteMember, RewardSpec, RuleMember
 from tests.objectives.properties import assert_refuses
+from tests.remote.server import Answer, Cut, Hang, Server, failed, in_turn
 
 PROMPTS, ANSWERS = ["p"] * 5, ["a", "bb", "ccc", "dddd", "eeeee"]
 QUICK = {"backoff": 0.001, "tries": 2, "timeout": 0.2, "batch": 2}
