@@ -17,6 +17,7 @@ COMMANDS = {
     "check": "Validate a recipe and say what it would do.",
     "score-teachers": "Score a recipe's answers by aligned models, for poft.",
     "revise": "Let a model improve on its own answers, and show every draft.",
+    "eval": "Let models answer questions and a judge rate the answers.",
     "reward": "Score answers by a reward model.",
     "data": "Show what a recipe trains on, token by token, or as an HTML report.",
     "new": "Write a recipe to start from, explained line by line.",

@@ -36,15 +36,16 @@ class Cache:
             if (kept := self.get(request)) is not None:
                 return kept, True
             reply = ask()
-            self._put(key, {"request": dict(request), "reply": reply})
+            self.put(request, reply)
             return reply, False
 
-    def _put(self, key: str, entry: dict[str, Any]) -> None:
-        file = self._file(key)
+    def put(self, request: Mapping[str, Any], reply: Any) -> None:
+        """Keep a reply, with its request beside it for people."""
+        file = self._file(key_of(request))
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=file.parent, suffix=".partial")
         with os.fdopen(handle, "w", encoding="utf-8") as partial:
-            json.dump(entry, partial, ensure_ascii=False)
+            json.dump({"request": dict(request), "reply": reply}, partial, ensure_ascii=False)
         Path(name).replace(file)
 
     def _file(self, key: str) -> Path:

@@ -83,7 +83,7 @@ class Client:
         Raises:
             RemoteError: there is no answer; its class says what to do.
         """
-        body = {"model": model, "messages": [dict(message) for message in messages], **parameters}
+        body = _chat(model, messages, parameters)
         (text, data), cached = self._fetch("/chat/completions", body, _said)
         usage = data.get("usage") or {}
         return Reply(
@@ -94,6 +94,11 @@ class Client:
             cached=cached,
         )
 
+    def knows(self, model: str, messages: Sequence[Mapping[str, str]], **parameters: Any) -> bool:
+        """Whether the cache holds the answer, so that `chat` would ask nobody."""
+        request = self._request("/chat/completions", _chat(model, messages, parameters))
+        return self.cache is not None and self.cache.get(request) is not None
+
     def post(self, body: Mapping[str, Any], *, path: str = "", parse: Parse = lambda data: data) -> Any:
         """What the server answers to a JSON object at the endpoint's url + path, as `parse` reads it.
 
@@ -103,6 +108,12 @@ class Client:
             RemoteError: there is no answer; its class says what to do.
         """
         return self._fetch(path, body, parse)[0]
+
+    def models(self) -> list[str]:
+        """Names of the models that the server says it has; none where it does not say."""
+        with suppress(openai.OpenAIError, ValueError, TypeError, AttributeError):
+            return sorted(model.id for model in self._openai.models.list())
+        return []
 
     def each(self, ask: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R | RemoteError]]:
         """(item, ask(item)) in the order in which they end, as many at a time as the endpoint allows.
@@ -129,9 +140,11 @@ class Client:
     def _fetch(self, path: str, body: Mapping[str, Any], parse: Parse) -> tuple[Any, bool]:
         if self.cache is None:
             return parse(self._tried(path, body, parse)), False
-        request = {"url": self.endpoint.url.rstrip("/") + path, "body": body}
-        data, cached = self.cache.fetch(request, lambda: self._tried(path, body, parse))
+        data, cached = self.cache.fetch(self._request(path, body), lambda: self._tried(path, body, parse))
         return parse(data), cached
+
+    def _request(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return {"url": self.endpoint.url.rstrip("/") + path, "body": body}
 
     def _tried(self, path: str, body: Mapping[str, Any], parse: Parse) -> Any:
         """The reply's JSON, which `parse` has accepted, after as many tries as it takes."""
@@ -217,6 +230,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     with suppress(ValueError, TypeError):
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     return None
+
+
+def _chat(model: str, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {"model": model, "messages": [dict(message) for message in messages], **parameters}
 
 
 def _said(data: Any) -> tuple[str, dict[str, Any]]:
