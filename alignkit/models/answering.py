@@ -1,8 +1,8 @@
 """The forward of a causal language model that is asked for the log-probs of some tokens.
 
 `model(**inputs, question=Question(...))` goes through the model's own call, so every wrapper (DDP, DeepSpeed, FSDP,
-autocast, peft) does its work as in any forward. Inside, the backbone runs as it is, and the head on the hidden states
-that predict an asked token.
+autocast, peft) does its work as in any forward. Inside, the backbone runs as it is, on the rows or on one packed
+sequence, and the head on the hidden states that predict an asked token.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,6 +17,8 @@ from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_fun
 
 from alignkit.models.answer_head import FIELDS, Some
 from alignkit.models.fused_head import Head, core_of, head_of, inside, kernel_score, with_fused_head, wrap_inside
+from alignkit.models.run_attention import no_mask
+from alignkit.models.shared_prefix import Packed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,13 +30,18 @@ class Question:
     targets: Tensor  # (S,) token that follows
     fields: tuple[str, ...] | None = None  # of FIELDS; None: those TRL's trainer asks of this model
     aux_loss: bool = False  # also the load balance of a mixture of experts
+    packed: Packed | None = None  # the rows as one sequence; the hidden states are then (1, L, H)
 
     def answered(self, **inputs: Any) -> dict[str, Any]:
         """`logps`, the fields and `aux_loss`, as far as asked for; (S,) but for the last."""
         head, config = head_of(self.core), self.core.config.get_text_config()
-        aux_loss = self.aux_loss or getattr(config, "output_router_logits", False)
+        aux_loss = self.aux_loss or routes(self.core)
+        mask = inputs.get("attention_mask")
         if aux_loss:
             inputs["output_router_logits"] = True
+        if self.packed is not None:
+            mask = self.packed.rows
+            inputs |= {"attention_mask": no_mask(mask.device), "packed": self.packed}
         states = getattr(self.core, head.backbone)(**inputs, use_cache=False)
         hidden = states.last_hidden_state.flatten(0, 1)
         fields = head.fields if self.fields is None else self.fields
@@ -43,9 +50,13 @@ class Question:
         answer: dict[str, Any] = {name: value for name, value in named if value is not None}
         if aux_loss:
             experts, active = config.num_experts, config.num_experts_per_tok
-            mask = inputs.get("attention_mask")
             answer["aux_loss"] = load_balancing_loss_func(states.router_logits, experts, active, mask)
         return answer
+
+
+def routes(core: Any) -> bool:
+    """Whether the model was told to balance its experts whenever it runs."""
+    return getattr(core.config.get_text_config(), "output_router_logits", False)
 
 
 def with_answers(model: nn.Module) -> nn.Module:

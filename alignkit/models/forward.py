@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
-from alignkit.models.answering import Question, with_answers
+from alignkit.models.answering import Question, routes, with_answers
 from alignkit.models.fused_head import core_of, learns_prompts, with_fused_head
+from alignkit.models.sharing import packed_rows
 
 IGNORED = -100  # label of a token that is not scored
 
@@ -46,7 +49,9 @@ def answer_logps(
             elsewhere, as packed batches have it; everything else (`attention_mask`, `position_ids`, `pixel_values`)
             is handed to the model, so take out columns it does not know: it would ignore them in silence.
         aux_loss: also compute the auxiliary loss of a mixture of experts.
-        shared_prefix: run the head on answers only. Otherwise TRL's forward runs, to the bit what its trainers compute.
+        shared_prefix: compute what rows have in common once, nothing for padding, and the head on answers only; where
+            that would not be exact the log says why, and the rows run as they are. Otherwise TRL's forward runs, to the
+            bit what its trainers compute.
         fields: which of `entropy`, `mean_logits` and `is_top1` to compute, without gradient; unset: those that TRL's
             trainer asked this model for. TRL's forward always computes the latter.
 
@@ -63,15 +68,21 @@ def answer_logps(
 def _on_answers(
     model: nn.Module, inputs: dict[str, Any], labels: Tensor, fields: tuple[str, ...] | None, aux_loss: bool
 ) -> Answers:
-    """The rows as they are, the head on the positions before an answer's token."""
-    mask = labels[:, 1:] != IGNORED
-    rows, columns = mask.nonzero(as_tuple=True)
+    """The head on the positions before an answer's token; the rows packed into one sequence, or as they are."""
+    core, mask = core_of(model), labels[:, 1:] != IGNORED
+    asked = pad(mask, (0, 1))
+    packed = packed_rows(model, inputs, asked, trim=not (aux_loss or routes(core)))
+    places = torch.arange(labels.numel(), device=labels.device).view(labels.shape)
+    if packed is not None:
+        inputs = {"input_ids": packed.input_ids, "position_ids": packed.position_ids}
+        places = packed.places
     question = Question(
-        core=core_of(model),
-        places=rows * labels.size(1) + columns,
+        core=core,
+        places=places[asked],
         targets=labels[:, 1:][mask],
         fields=fields,
         aux_loss=aux_loss,
+        packed=packed,
     )
     found = with_answers(model)(**inputs, question=question)
     aux = found.pop("aux_loss", None)

@@ -1,0 +1,85 @@
+"""Where rows can be packed and share their beginnings exactly, and the reason where they cannot."""
+
+import functools
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch._dynamo import OptimizedModule
+from transformers.modeling_flash_attention_utils import flash_attn_supports_top_left_mask
+
+from alignkit.models.fused_head import core_of
+from alignkit.models.run_attention import attend_to_runs, kernel_of
+from alignkit.models.shared_prefix import Packed, pack
+
+logger = logging.getLogger(__name__)
+
+# Attention is all in which tokens of these models meet, and it is told the layer's window; tests/models/test_sharing.py
+# runs each of them
+FAMILIES = {
+    *("cohere", "gemma", "gemma2", "gemma3_text", "glm", "gpt2", "gpt_neox", "granite", "llama", "mistral", "mixtral"),
+    *("olmo", "olmo2", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3", "starcoder2"),
+}
+KERNELS = ("sdpa", "eager", "flex_attention", "flash_attention_2", "flash_attention_3")
+UNDERSTOOD = {"input_ids", "attention_mask", "position_ids"}
+
+
+def packed_rows(model: nn.Module, inputs: Mapping[str, Any], asked: Tensor, *, trim: bool) -> Packed | None:
+    """The rows as `model` may see them, or None: as they are. What is not done is said in the log, once.
+
+    Args:
+        model: a causal language model, perhaps wrapped.
+        inputs: what it would be given.
+        asked: (N, T) bool, the hidden states that are wanted.
+        trim: leave out the tokens that no wanted hidden state depends on.
+    """
+    core = core_of(model)
+    reason = "it is compiled, and would be compiled anew for every batch" if _compiled(model) else None
+    if reason := reason or _why_not_packed(core, inputs, asked):
+        _say(f"rows run as they are, padding and all: {reason}")
+        return None
+    noise = _noise(core)
+    if noise:
+        _say(f"prompts are computed for every answer: {noise}")
+    attend_to_runs(core)
+    return pack(inputs, asked, share=not noise, trim=trim)
+
+
+def _why_not_packed(core: Any, inputs: Mapping[str, Any], asked: Tensor) -> str | None:
+    config = core.config
+    if others := set(inputs) - UNDERSTOOD:
+        return f"the batch has {', '.join(sorted(others))}"
+    if config.model_type not in FAMILIES or not type(core).__module__.startswith("transformers.models."):
+        return f"{type(core).__name__} is not known to let tokens meet in attention only"
+    if getattr(config, "use_bidirectional_attention", None):
+        return "its attention is bidirectional"
+    if kernel_of(core) not in KERNELS:
+        return f"the attention kernel {kernel_of(core)} is not known"
+    if kernel_of(core).startswith("flash") and flash_attn_supports_top_left_mask():
+        return "this FlashAttention aligns first queries with first keys; 2.1 or later is needed"
+    if "attention_mask" in inputs:
+        if "position_ids" in inputs:
+            return "positions are given beside an attention mask"
+        if (asked & (inputs["attention_mask"] == 0)).any():
+            return "padding precedes a token that is scored"
+    return None
+
+
+def _noise(core: nn.Module) -> str | None:
+    """What is drawn for every token of every row, and would be drawn once for a token that rows share."""
+    if not core.training:
+        return None
+    config = core.config
+    rates = [module.p for module in core.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
+    rates += [getattr(config, name, 0.0) or 0.0 for name in ("attention_dropout", "attn_pdrop", "router_jitter_noise")]
+    return "dropout is drawn for every row by itself; set it to 0 to share prompts" if max(rates) > 0 else None
+
+
+def _compiled(model: nn.Module) -> bool:
+    return any(isinstance(m, OptimizedModule) or m._compiled_call_impl is not None for m in model.modules())
+
+
+@functools.cache
+def _say(line: str) -> None:
+    logger.warning(line)

@@ -1,0 +1,134 @@
+import logging
+
+import pytest
+import torch
+from peft import get_peft_model
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from alignkit.models import sharing
+from alignkit.models.adapters import peft_config
+from alignkit.models.forward import answer_logps
+from alignkit.models.sharing import FAMILIES, packed_rows
+from alignkit.models.spec import Adapter
+from alignkit.models.tiny import ARCHITECTURES, SIZES
+from tests.models.shared import MORE, TIED, answers_and_gradients, assert_same, model_of, pairs, without_dropout
+
+EXPERTS = ("mixtral", "qwen2_moe", "qwen3_moe")
+
+
+@pytest.fixture(autouse=True)
+def lines_are_said_anew():
+    sharing._say.cache_clear()
+
+
+def packed(model, batch):
+    asked = torch.nn.functional.pad(batch["completion_mask"][:, 1:].bool(), (0, 1))
+    inputs = {name: value for name, value in batch.items() if name != "completion_mask"}
+    return packed_rows(model, inputs, asked, trim=True)
+
+
+def test_the_families_are_those_tested_here():
+    assert {*ARCHITECTURES, *MORE} == FAMILIES
+
+
+@pytest.mark.parametrize("family", [*ARCHITECTURES, *MORE, *TIED])
+@pytest.mark.parametrize("padding", ["right", "left"])
+def test_shared_tokens_change_nothing(family, padding, monkeypatch):
+    model, batch = without_dropout(model_of(family)), pairs(padding=padding)
+    if family == "gpt2" and padding == "left":  # its positions are absolute, and transformers count the padding
+        expected = answers_and_gradients(model, pairs(), monkeypatch)
+        found = answers_and_gradients(model, batch)
+        torch.testing.assert_close(found[0].logps[found[0].mask], expected[0].logps[expected[0].mask])
+        return
+    assert packed(model, batch).input_ids.size(1) == 70 + 20 + 2 * (29 + 8 + 16)
+    assert_same(answers_and_gradients(model, batch), answers_and_gradients(model, batch, monkeypatch))
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "mistral"])
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
+def test_gradient_checkpointing_recomputes_the_same(family, reentrant, adapter, monkeypatch):
+    model, batch = model_of(family), pairs()
+    if adapter:
+        model = get_peft_model(model, peft_config(Adapter(rank=2)))
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.1)
+    expected = answers_and_gradients(model, batch, monkeypatch)
+    model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+    model.enable_input_require_grads()
+    assert_same(answers_and_gradients(model, batch), expected)
+
+
+@pytest.mark.parametrize("family", EXPERTS)
+def test_experts_are_balanced_over_the_tokens_of_the_rows(family, monkeypatch):
+    model, batch = model_of(family), pairs()
+    found = answers_and_gradients(model, batch, aux_loss=True)
+    expected = answers_and_gradients(model, batch, monkeypatch, aux_loss=True)
+    assert_same(found, expected)
+    torch.testing.assert_close(found[0].aux_loss, expected[0].aux_loss)
+    gradients = []
+    for patch in (None, monkeypatch):
+        with monkeypatch.context() as context:
+            if patch:
+                context.setattr("alignkit.models.forward.packed_rows", lambda *_, **__: None)
+            loss = answer_logps(model, batch, shared_prefix=True, aux_loss=True).aux_loss
+        gradients.append(torch.autograd.grad(loss, model.model.layers[0].mlp.gate.weight)[0])
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
+
+
+def test_dropout_is_drawn_for_every_row_by_itself(caplog):
+    model = get_peft_model(model_of("llama"), peft_config(Adapter(rank=2, dropout=0.5)))
+    assert packed(model, pairs()).input_ids.size(1) == 3 * (70 + 20) + 2 * (29 + 8 + 16)
+    assert packed(model.eval(), pairs()).input_ids.size(1) == 70 + 20 + 2 * (29 + 8 + 16)
+    assert caplog.messages == [
+        "prompts are computed for every answer: dropout is drawn for every row by itself; set it to 0 to share prompts"
+    ]
+
+
+def rwkv():
+    config = AutoConfig.for_model("mamba", vocab_size=259, hidden_size=32, num_hidden_layers=2, state_size=8)
+    return AutoModelForCausalLM.from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("make", "change", "reason"),
+    [
+        (rwkv, {}, "MambaForCausalLM is not known to let tokens meet in attention only"),
+        (lambda: model_of("llama"), {"token_type_ids": 0}, "the batch has token_type_ids"),
+        (lambda: model_of("llama"), {"position_ids": 0}, "positions are given beside an attention mask"),
+        (lambda: model_of("llama"), {"attention_mask": 0}, "padding precedes a token that is scored"),
+        (
+            lambda: torch.compile(model_of("llama"), backend="eager"),
+            {},
+            "it is compiled, and would be compiled anew for every batch",
+        ),
+        (
+            lambda: model_of("gemma3_text", use_bidirectional_attention=True),
+            {},
+            "its attention is bidirectional",
+        ),
+    ],
+    ids=["recurrent", "other inputs", "positions", "padding", "compiled", "bidirectional"],
+)
+def test_what_cannot_be_shared_runs_as_it_is_and_the_log_says_why(make, change, reason, caplog):
+    batch = pairs()
+    batch |= {name: torch.zeros_like(batch["input_ids"]) for name in change}
+    model = make()
+    with caplog.at_level(logging.WARNING, "alignkit"):
+        assert packed(model, batch) is None
+        assert packed(model, batch) is None
+    assert caplog.messages == [f"rows run as they are, padding and all: {reason}"]
+
+
+def test_rows_as_they_are_still_answer():
+    model, batch = rwkv(), pairs(prompts=(20,), answers=(5, 3))
+    answers = answer_logps(model, batch, shared_prefix=True)
+    logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+    expected = logits.log_softmax(-1).gather(-1, batch["input_ids"][:, 1:, None]).squeeze(-1)
+    torch.testing.assert_close(answers.logps, expected * answers.mask, atol=1e-5, rtol=0)
+
+
+def test_sizes_of_the_tiny_models_have_a_window_shorter_than_the_rows():
+    assert SIZES["num_hidden_layers"] == 2
+    assert model_of("mistral").config.sliding_window < 70
