@@ -29,6 +29,23 @@ def plot_history(history: History, path: Path, title: str = "") -> None:
         drawn(history, title).savefig(path, dpi=120)
 
 
+def plot_disagreement(margins: Sequence[float], spreads: Sequence[float], path: Path) -> None:
+    """Write a PNG of pairs: the mean over members of chosen minus rejected reward, and its standard deviation."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.5, 4), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        for right, label in ((True, "right"), (False, "wrong")):
+            points = [(x, y) for x, y in zip(margins, spreads, strict=True) if (x > 0) == right]
+            axes.plot([x for x, _ in points], [y for _, y in points], "o", markersize=4, alpha=0.6, label=label)
+        axes.axvline(0, color="grey", linewidth=0.8)
+        axes.set_xlabel("margin, mean of members (standardised reward)")
+        axes.set_ylabel("margin, standard deviation of members")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+        figure.savefig(path, dpi=120)
+
+
 def svg_of(history: History) -> str:
     """The same curves as an `<svg>` element that needs nothing from outside. Raises ValueError as well."""
     text = io.StringIO()

@@ -3,7 +3,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from alignkit.plots import MANY, drawn, plot_history, svg_of
+from alignkit.plots import MANY, drawn, plot_disagreement, plot_history, svg_of
 
 PAIRS = [
     {"loss": 0.7, "rewards/margins": 0.0, "logps/chosen": -20.0, "logps/rejected": -19.0, "step": 1},
@@ -65,3 +65,10 @@ def test_long_runs_stay_small():
 def test_a_png(tmp_path):
     plot_history(PAIRS, tmp_path / "curves.png", "org/model costs $5 or $6")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_disagreement_is_drawn_with_or_without_wrong_pairs(tmp_path):
+    for margins in ([1.0, -0.5], [1.0, 0.5]):
+        plot_disagreement(margins, [0.1, 0.2], tmp_path / "plot.png")
+        assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+        (tmp_path / "plot.png").unlink()

@@ -1,11 +1,15 @@
 """`alignkit train RECIPE [key=value ...]`"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from alignkit.cli import _arguments
 from alignkit.cli._errors import user_errors
+
+if TYPE_CHECKING:
+    from alignkit.recipe import Recipe
 
 
 @click.command(name="train")
@@ -20,25 +24,53 @@ def command(recipe: str, overrides: tuple[str, ...]) -> None:
     """
     from alignkit.cli._data_report import print_once
     from alignkit.cli._progress import use_table
+    from alignkit.objectives import RewardObjective
     from alignkit.recipe import load
     from alignkit.recipe.build import build
 
     with user_errors():
         loaded = load(recipe, overrides)
+        if loaded.ensemble is not None:
+            return _ensemble(loaded)
         trainer = build(loaded, report=print_once)
     use_table(trainer)
     trainer.train()
     trainer.save_model()
     trainer.create_model_card()  # last, since an adapter's library writes into it when it saves
     if trainer.is_world_process_zero():
-        click.echo(_where(Path(trainer.args.output_dir), adapter=loaded.model.adapter is not None))
+        adapter = loaded.model.adapter is not None or loaded.model.head_only
+        reward = isinstance(loaded.objective, RewardObjective)
+        click.echo(_where(Path(trainer.args.output_dir), adapter=adapter, reward=reward))
         if trainer.args.push_to_hub:
             click.echo(f"hub:   {trainer.hub_model_id}")
 
 
-def _where(folder: Path, adapter: bool) -> str:
+def _ensemble(recipe: "Recipe") -> None:
+    """Train all members, and print what they reach."""
+    from alignkit.cli._data_report import print_once
+    from alignkit.cli._progress import use_table
+    from alignkit.recipe.ensemble.train import train_ensemble
+
+    results = train_ensemble(recipe, print_once, use_table)
+    if results is None:
+        return
+    if results.pairs:
+        click.echo(f"\naccuracy on {results.pairs:,} held-out pairs")
+        for name, accuracy in {**results.members, **results.combined}.items():
+            click.echo(f"  {name:22} {accuracy:.3f}")
+    else:
+        click.echo(
+            "\nno held-out data: neither accuracy nor calibration; write data.eval, or alignkit reward calibrate"
+        )
+    folder = results.folder
+    click.echo(f"\nensemble: {folder}\nuse it:   reward: {{members: [{{ensemble: {folder}}}]}}")
+    click.echo(f"again:    alignkit train {folder / 'recipe.yaml'}")
+    click.echo(f"a member: alignkit train {folder / 'member-0' / 'recipe.yaml'}")
+
+
+def _where(folder: Path, adapter: bool, reward: bool) -> str:
     """Where the model is, and how to load it."""
-    loader = "AutoPeftModelForCausalLM" if adapter else "AutoModelForCausalLM"
+    loader = f"Auto{'Peft' if adapter else ''}ModelFor{'SequenceClassification' if reward else 'CausalLM'}"
     library = "peft" if adapter else "transformers"
     return (
         f"\nmodel: {folder}\n"

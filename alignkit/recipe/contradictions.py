@@ -15,6 +15,7 @@ from alignkit.objectives import (
     UnpairedObjective,
 )
 from alignkit.recipe.document import Report
+from alignkit.recipe.ensemble.spec import EnsembleSpec
 from alignkit.recipe.problems import KeyPath, dotted
 from alignkit.recipe.schema import TrainSpec
 from alignkit.rewards.spec import RewardSpec
@@ -35,6 +36,7 @@ class Written:
     data: DataSpec | None
     teachers: Sequence[ModelSpec] = ()
     reward: RewardSpec | None = None
+    ensemble: EnsembleSpec | None = None
     uses: Collection[str] = ()  # sections that the command reads whatever the method does
     defaults: Mapping[str, Any]  # of TRL's config class; empty where a misspelt key may hide what was meant
 
@@ -115,6 +117,20 @@ def _reward(written: Written) -> Iterator[Finding]:
         yield ("reward",), " has no effect: this objective learns from data, not from rewards", "remove it"
 
 
+def _ensemble(written: Written) -> Iterator[Finding]:
+    if written.ensemble is None:
+        return
+    if written.family not in (None, RewardObjective):
+        yield ("ensemble",), " is of reward models, which this objective does not train", "remove it"
+    form = written.ensemble.form
+    if written.model and written.model.adapter is not None and form != "lora":
+        yield ("model", "adapter"), f" contradicts ensemble.form: {form}", "write form: lora, or remove the adapter"
+    if written.model and written.model.head_only and form != "heads":
+        yield ("model", "head_only"), f" contradicts ensemble.form: {form}", "write form: heads, or remove it"
+    if written.train.get("push_to_hub"):
+        yield "push_to_hub", " pushes one model, and an ensemble has several", "remove it, and push members yourself"
+
+
 def _unpaired(written: Written) -> Iterator[Finding]:
     if written.family is not UnpairedObjective:
         return
@@ -179,6 +195,7 @@ RULES: tuple[Callable[[Written], Iterator[Finding]], ...] = (
     _heads,
     _teachers,
     _reward,
+    _ensemble,
     _unpaired,
     _reference,
     _packing,

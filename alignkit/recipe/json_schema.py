@@ -16,6 +16,7 @@ from alignkit import objectives, rewards
 from alignkit.data.spec import DataSpec
 from alignkit.models.spec import ModelSpec
 from alignkit.recipe.describe import alternatives, choices, is_list, is_mapping
+from alignkit.recipe.ensemble.spec import EnsembleSpec
 from alignkit.recipe.schema import FAMILIES, Tracker, TrainSpec, all_options, family_of, option_help
 from alignkit.recipe.summary.spec import SummarySpec
 from alignkit.recipe.train_section import train_keys
@@ -41,6 +42,7 @@ def json_schema() -> Schema:
             "items": of_dataclass(ModelSpec),
         },
         "reward": _reward(),
+        "ensemble": of_dataclass(EnsembleSpec),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -11,6 +11,7 @@ from alignkit.models.spec import Adapter, ModelSpec
 from alignkit.objectives import Objective
 from alignkit.recipe.contradictions import Written, check_contradictions
 from alignkit.recipe.document import Report
+from alignkit.recipe.ensemble.spec import EnsembleSpec
 from alignkit.recipe.local_paths import make_absolute
 from alignkit.recipe.overrides import apply_overrides
 from alignkit.recipe.problems import Problem, RecipeError, split_advice
@@ -34,6 +35,7 @@ SECTIONS = {
     "summary": "",
     "teachers": "",
     "reward": "",
+    "ensemble": "",
 }
 
 
@@ -81,6 +83,7 @@ class _Sections:
             "data.train.0": fields_of(Source),
             "summary": fields_of(SummarySpec),
             "reward": fields_of(RewardSpec),
+            "ensemble": fields_of(EnsembleSpec),
         }
         self.unknown = Unknown(report, keys)
         self.checker = Checker(report, self.unknown)
@@ -97,8 +100,9 @@ class _Sections:
         summary = self.checker.construct(SummarySpec, self._mapping("summary"), ("summary",))
         teachers = self.checker.check(tuple[ModelSpec, ...], self.data.get("teachers") or [], ("teachers",))
         reward = check_reward(self.data.get("reward"), self.checker)
-        self._together(objective, model, data, train, settings, teachers, reward)
-        sections = (objective, model, data, settings, trackers, summary, teachers, reward)
+        ensemble = self.checker.check(EnsembleSpec | None, self.data.get("ensemble"), ("ensemble",))
+        self._together(objective, model, data, train, settings, teachers, reward, ensemble)
+        sections = (objective, model, data, settings, trackers, summary, teachers, reward, ensemble)
         if self.report or any(section is INVALID for section in sections):
             return None
         return Recipe(
@@ -111,6 +115,7 @@ class _Sections:
             summary=summary,
             teachers=teachers,
             reward=reward,
+            ensemble=ensemble,
             path=file,
         )
 
@@ -154,7 +159,15 @@ class _Sections:
         return {}
 
     def _together(
-        self, objective: Any, model: Any, data: Any, train: dict[str, Any], settings: Any, teachers: Any, reward: Any
+        self,
+        objective: Any,
+        model: Any,
+        data: Any,
+        train: dict[str, Any],
+        settings: Any,
+        teachers: Any,
+        reward: Any,
+        ensemble: Any,
     ) -> None:
         if self.objective is None:
             return
@@ -170,6 +183,7 @@ class _Sections:
             data=None if data is INVALID else data,
             teachers=() if teachers is INVALID else teachers,
             reward=None if reward is INVALID else reward,
+            ensemble=None if ensemble is INVALID else ensemble,
             uses=self.uses,
             defaults=defaults if complete else {},
         )

@@ -30,8 +30,10 @@ def make_absolute(report: Report, folder: Path) -> None:
     section = data.get("reward")
     members = section.get("members") if isinstance(section, dict) else None
     for index, member in enumerate(members if isinstance(members, list) else ()):
-        if isinstance(member, dict) and isinstance(member.get("model"), str):
-            _rewrite(member, "model", ("reward", "members", index, "model"), [folder, cwd], report, must_exist=False)
+        for key in ("model", "ensemble") if isinstance(member, dict) else ():
+            if isinstance(member.get(key), str):
+                where = ("reward", "members", index, key)
+                _rewrite(member, key, where, [folder, cwd], report, must_exist=key == "ensemble")
     section = data.get("data")
     for split in ("train", "eval"):
         sources = section.get(split) if isinstance(section, dict) else None

@@ -24,6 +24,7 @@ from alignkit.objectives import (
     UnpairedObjective,
 )
 from alignkit.recipe.describe import alternatives
+from alignkit.recipe.ensemble.spec import EnsembleSpec
 from alignkit.recipe.plain import plain
 from alignkit.recipe.reward_section import plain_reward
 from alignkit.recipe.summary.spec import SummarySpec
@@ -94,6 +95,7 @@ class Recipe:
     summary: SummarySpec = field(default_factory=SummarySpec)
     teachers: tuple[ModelSpec, ...] = ()  # aligned models that score answers, for poft
     reward: RewardSpec | None = None  # what answers are worth, for methods and commands that generate them
+    ensemble: EnsembleSpec | None = None  # several reward models in place of one
     path: Path | None = field(default=None, compare=False)  # the file it was read from
 
     @property
@@ -116,6 +118,7 @@ class Recipe:
             "summary": plain(self.summary),
             **({"teachers": [plain(teacher) for teacher in self.teachers]} if self.teachers else {}),
             **({"reward": plain_reward(self.reward)} if self.reward else {}),
+            **({"ensemble": plain(self.ensemble)} if self.ensemble else {}),
         }
 
 

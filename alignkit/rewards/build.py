@@ -1,6 +1,7 @@
 """From a recipe's `reward:` section to rewards that score."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,16 @@ from alignkit.rewards._reward import Reward
 from alignkit.rewards.ensemble import FILE, Calibration, Ensemble, Member
 from alignkit.rewards.model import ModelReward
 from alignkit.rewards.remote import RemoteReward
-from alignkit.rewards.spec import FunctionMember, MemberSpec, ModelMember, RemoteMember, RewardSpec, RuleMember
+from alignkit.rewards.shared import load_members
+from alignkit.rewards.spec import (
+    EnsembleMember,
+    FunctionMember,
+    MemberSpec,
+    ModelMember,
+    RemoteMember,
+    RewardSpec,
+    RuleMember,
+)
 
 
 def load_reward(spec: RewardSpec, base: Path) -> Ensemble:
@@ -25,19 +35,24 @@ def load_reward(spec: RewardSpec, base: Path) -> Ensemble:
         ValueError: a member that cannot be loaded, or has no calibration although scores are normalised.
     """
     return Ensemble(
-        members=[load_member(member, base, spec.normalise == "zscore") for member in spec.members],
+        members=[one for member in spec.members for one in load(member, base, spec.normalise == "zscore")],
         combine=spec.combine,
         normalise=spec.normalise,
         on_member_failure=spec.on_member_failure,
     )
 
 
-def load_member(spec: MemberSpec, base: Path, calibrated: bool) -> Member:
-    """One member, with the calibration that is written or lies in its folder if `calibrated` asks for it."""
+def load(spec: MemberSpec, base: Path, calibrated: bool) -> list[Member]:
+    """A member, with the calibration that is written or lies in its folder if `calibrated` asks for it; of an ensemble
+    all members, whose names begin with its own."""
+    if isinstance(spec, EnsembleMember):
+        options: dict[str, Any] = {"max_length": spec.max_length, "batch_tokens": spec.batch_tokens}
+        found = load_members(Path(spec.ensemble), precision=spec.precision, **options)
+        return [replace(member, name=f"{spec.label}/{member.name}") for member in found]
     calibration = spec.calibration
     if calibrated and calibration is None and isinstance(spec, ModelMember) and (Path(spec.model) / FILE).is_file():
         calibration = Calibration.read(Path(spec.model))
-    return Member(name=spec.label, reward=LOADERS[type(spec)](spec, base), calibration=calibration)
+    return [Member(name=spec.label, reward=LOADERS[type(spec)](spec, base), calibration=calibration)]
 
 
 def load_model_member(spec: ModelMember, base: Path) -> Reward:

@@ -36,8 +36,13 @@ class Calibration:
 
     @classmethod
     def of(cls, reward: Reward, prompts: Sequence[Text], completions: Sequence[Text], **columns: Any) -> "Calibration":
-        """From a member's scores of calibration data."""
-        scores = reward(prompts, completions, **columns).double()
+        """From calibration data, which the member scores."""
+        return cls.from_scores(reward(prompts, completions, **columns))
+
+    @classmethod
+    def from_scores(cls, scores: Tensor) -> "Calibration":
+        """From a member's scores of calibration data, (N,)."""
+        scores = scores.double()
         return cls(mean=scores.mean().item(), std=scores.std(correction=0).item(), count=len(scores))
 
     @classmethod

@@ -61,23 +61,33 @@ class ModelReward:
 
     def scored(self, prompts: Sequence[Text], completions: Sequence[Text]) -> Scored:
         """Scores, and which texts were truncated. ValueError if the prompts are not as many as the answers."""
-        texts = [self._tokens(prompt, answer) for prompt, answer in zip(prompts, completions, strict=True)]
-        limit = self._limit
-        scores = torch.zeros(len(texts))
-        for numbers in by_length([min(len(ids), limit) for ids in texts], self.batch_tokens):
-            scores[numbers] = self._read([texts[number][-limit:] for number in numbers])
-        return Scored(scores=scores, truncated=torch.tensor([len(ids) > limit for ids in texts], dtype=torch.bool))
+        table, truncated = self.table(prompts, completions)
+        return Scored(scores=table[0], truncated=truncated)
 
     @torch.no_grad()
-    def _read(self, texts: Sequence[list[int]]) -> Tensor:
-        padded = self.tokenizer.pad({"input_ids": texts}, padding_side="right", return_tensors="pt")
+    def table(self, prompts: Sequence[Text], completions: Sequence[Text]) -> tuple[Tensor, Tensor]:
+        """Scores (M, N) of the M members that read with one backbone, here 1, and which texts were truncated, (N,)."""
+        texts = [self._tokens(prompt, answer) for prompt, answer in zip(prompts, completions, strict=True)]
+        limit = self._limit
         device = next(self.model.parameters()).device
+        scores: Tensor | None = None
         training = self.model.training
         self.model.eval()
         try:
-            return self.model(**padded.to(device), use_cache=False).logits.squeeze(-1).float().cpu()
+            for numbers in by_length([min(len(ids), limit) for ids in texts], self.batch_tokens):
+                read = {"input_ids": [texts[number][-limit:] for number in numbers]}
+                padded = self.tokenizer.pad(read, padding_side="right", return_tensors="pt")
+                found = self.read(padded.to(device)).float().cpu()
+                scores = torch.zeros(len(found), len(texts)) if scores is None else scores
+                scores[:, numbers] = found
         finally:
             self.model.train(training)
+        truncated = torch.tensor([len(ids) > limit for ids in texts], dtype=torch.bool)
+        return torch.zeros(1, 0) if scores is None else scores, truncated
+
+    def read(self, inputs: Any) -> Tensor:
+        """(M, B) of one batch."""
+        return self.model(**inputs, use_cache=False).logits.squeeze(-1)[None]
 
     def _tokens(self, prompt: Text, answer: Text) -> list[int]:
         if isinstance(prompt, str) != isinstance(answer, str):

@@ -89,11 +89,30 @@ class RemoteMember(MemberSpec, Endpoint):
         return urlsplit(self.url).netloc
 
 
+@dataclass(frozen=True, kw_only=True)
+class EnsembleMember(MemberSpec):
+    """All members of an ensemble that a recipe trained, in one line; each has its calibration in its folder."""
+
+    ensemble: str  # output folder of a recipe with ensemble:
+    precision: Precision = "auto"  # number format of the computation
+    max_length: int | None = None  # tokens of prompt and answer, the end is kept; unset: as many as the model reads
+    batch_tokens: int = 16384  # tokens read at once, padding counted
+
+    def __post_init__(self) -> None:
+        if self.calibration is not None:
+            raise ValueError("calibration is of one member, and lies in its folder; remove it")
+        _at_least_one(max_length=self.max_length, batch_tokens=self.batch_tokens)
+
+    def _made_of(self) -> str:
+        return PurePath(self.ensemble).name
+
+
 KINDS: Mapping[str, type[MemberSpec]] = {
     "model": ModelMember,
     "function": FunctionMember,
     "rule": RuleMember,
     "url": RemoteMember,
+    "ensemble": EnsembleMember,
 }
 
 

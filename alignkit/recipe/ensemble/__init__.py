@@ -1,0 +1,1 @@
+"""The `ensemble:` section: several reward models from one recipe."""

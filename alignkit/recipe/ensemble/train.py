@@ -1,0 +1,101 @@
+"""Training the members of an ensemble, one after the other, on one backbone in memory where their form allows it."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import DistributedType
+from peft import PeftModel
+
+from alignkit.data.account import DataReport
+from alignkit.models.reward import HEAD, draw_head
+from alignkit.models.spec import Adapter
+from alignkit.recipe.build import build, default_output, load_recipe_data, load_recipe_model, training_arguments
+from alignkit.recipe.ensemble.results import Results, results_of
+from alignkit.recipe.provenance import save_provenance
+from alignkit.recipe.schema import Recipe
+from alignkit.rewards.shared import FILE
+
+UNSHARDED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+
+
+def train_ensemble(
+    recipe: Recipe, report: Callable[[DataReport], None] | None, prepare: Callable[[Any], None]
+) -> Results | None:
+    """Train every member, save them in OUTPUT/member-0 and so on, and say what they reach on the recipe's eval data.
+
+    Member i is the run of its own saved recipe: trained alone, it gets the same weights, bit for bit. None on all
+    processes but the first.
+
+    Args:
+        recipe: one with an `ensemble`.
+        report: called with the data report before the first model loads.
+        prepare: called with each trainer before it trains.
+    """
+    backbone = Backbone()
+    members = [*member_recipes(recipe)]
+    for number, member in enumerate(members):
+        trainer: Any = build(member, report if number == 0 else None, load=backbone.load)
+        prepare(trainer)
+        trainer.train()
+        trainer.save_model()
+        trainer.create_model_card()
+        backbone.take_back(trainer)
+    if not trainer.is_world_process_zero():
+        return None
+    folder = output_of(recipe)
+    data = load_recipe_data(recipe)
+    save_provenance(recipe, folder, data.fingerprints)
+    saved = [{"folder": f"member-{i}", "seed": member.train["seed"]} for i, member in enumerate(members)]
+    listed: dict[str, Any] = {"form": form_of(recipe), "members": saved}
+    (folder / FILE).write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
+    return results_of(folder, data.eval, recipe.model.precision, trainer.args.max_length)
+
+
+def member_recipes(recipe: Recipe) -> Iterator[Recipe]:
+    """The recipe of each member alone, with its seed and its output folder."""
+    form = form_of(recipe)
+    first = training_arguments(recipe).seed
+    model = recipe.model
+    if form == "heads":
+        model = replace(model, head_only=True)
+    elif form == "lora" and model.adapter is None:
+        model = replace(model, adapter=Adapter())
+    for number in range(recipe.ensemble.size if recipe.ensemble else 1):
+        own = {"seed": first + number, "output_dir": str(output_of(recipe) / f"member-{number}")}
+        yield replace(recipe, ensemble=None, model=model, train={**recipe.train, **own})
+
+
+def form_of(recipe: Recipe) -> str:
+    assert recipe.ensemble is not None
+    return recipe.ensemble.form
+
+
+def output_of(recipe: Recipe) -> Path:
+    return Path(recipe.train.get("output_dir", default_output(recipe)))
+
+
+@dataclass(kw_only=True)
+class Backbone:
+    """The model below the adapters or heads of all members; loaded once, unless it is trained or sharded itself."""
+
+    model: Any = field(default=None, init=False)
+    head: Any = field(default=None, init=False)
+
+    def load(self, recipe: Recipe, args: Any) -> Any:
+        """What `load_recipe_model` gives, to the last bit, from memory if it is there."""
+        if self.model is None:
+            model = load_recipe_model(recipe, args)
+            self.head = getattr(model, HEAD, None)
+            return model
+        draw_head(self.model, seed=args.seed)
+        return self.model
+
+    def take_back(self, trainer: Any) -> None:
+        """Keep the model of a member that is trained and saved, without its adapter and its head."""
+        self.model = None
+        if isinstance(trainer.model, PeftModel) and trainer.accelerator.distributed_type in UNSHARDED and self.head:
+            self.model = trainer.model.unload()
+            setattr(self.model, HEAD, self.head)
