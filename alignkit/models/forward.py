@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from alignkit.models.answering import Question, routes, with_answers
 from alignkit.models.fused_head import core_of, learns_prompts, with_fused_head
-from alignkit.models.sharing import packed_rows
+from alignkit.models.sharing import packed_rows, say_why_not
 
 IGNORED = -100  # label of a token that is not scored
 
@@ -60,7 +60,10 @@ def answer_logps(
     """
     inputs = {name: value for name, value in batch.items() if name not in ("completion_mask", "labels")}
     labels = _labels(batch)
-    if not shared_prefix or learns_prompts(model):
+    virtual = shared_prefix and learns_prompts(model)
+    if virtual:
+        say_why_not("its adapter puts virtual tokens before each of them")
+    if virtual or not shared_prefix:
         return _as_trl(model, inputs, labels, aux_loss)
     return _on_answers(model, inputs, labels, fields, aux_loss)
 

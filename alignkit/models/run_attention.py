@@ -89,6 +89,12 @@ class Block:
     keys: tuple[tuple[int, int, int], ...]  # run, begin, end
     masked: bool  # otherwise causal from the first key on
 
+    @property
+    def scores(self) -> int:
+        """Pairs of a query and a key that are computed."""
+        queries, keys = self.end - self.begin, sum(end - begin for _, begin, end in self.keys)
+        return queries * keys if self.masked else queries * (queries + 1) // 2
+
 
 def _by_blocks(
     attention: Attention, module: nn.Module, heads: Heads, packed: Packed, causal: bool, **options: Any
@@ -103,12 +109,22 @@ def _by_blocks(
     lengths = [run.length for run in packed.runs]
     queries, keys, values = (states.split(lengths, dim=2) for states in heads)  # joined again in one piece of gradient
     outputs = []
-    for block in packed.made[name]:
+    for block in blocks_of(packed, window, causal):
         query = queries[block.run][:, :, block.begin : block.end]
         key, value = _gather(keys, block), _gather(values, block)
         mask = _mask(packed, query, key.size(2), window) if block.masked else None
         outputs.append(attention(module, query, key, value, mask, **options)[0])
     return torch.cat(outputs, dim=1), None
+
+
+def blocks_of(packed: Packed, window: int | None, causal: bool) -> list[Block]:
+    """What kernels without a ragged form compute, one after another."""
+    name = ("blocks", window, causal)
+    if name not in packed.made:
+        packed.made[name] = [
+            block for i in range(len(packed.runs)) for block in _blocks(packed.runs, i, window, causal)
+        ]
+    return packed.made[name]
 
 
 def _blocks(runs: tuple[Run, ...], number: int, window: int | None, causal: bool) -> Iterator[Block]:

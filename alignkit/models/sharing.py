@@ -37,13 +37,17 @@ def packed_rows(model: nn.Module, inputs: Mapping[str, Any], asked: Tensor, *, t
     core = core_of(model)
     reason = "it is compiled, and would be compiled anew for every batch" if _compiled(model) else None
     if reason := reason or _why_not_packed(core, inputs, asked):
-        _say(f"rows run as they are, padding and all: {reason}")
+        say_why_not(reason)
         return None
     noise = _noise(core)
     if noise:
         _say(f"prompts are computed for every answer: {noise}")
     attend_to_runs(core)
     return pack(inputs, asked, share=not noise, trim=trim)
+
+
+def say_why_not(reason: str) -> None:
+    _say(f"rows run as they are, padding and all: {reason}")
 
 
 def _why_not_packed(core: Any, inputs: Mapping[str, Any], asked: Tensor) -> str | None:

@@ -2,7 +2,7 @@ import logging
 
 import pytest
 import torch
-from peft import get_peft_model
+from peft import PromptTuningConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from alignkit.models import sharing
@@ -86,7 +86,7 @@ def test_dropout_is_drawn_for_every_row_by_itself(caplog):
     ]
 
 
-def rwkv():
+def mamba():
     config = AutoConfig.for_model("mamba", vocab_size=259, hidden_size=32, num_hidden_layers=2, state_size=8)
     return AutoModelForCausalLM.from_config(config)
 
@@ -94,7 +94,7 @@ def rwkv():
 @pytest.mark.parametrize(
     ("make", "change", "reason"),
     [
-        (rwkv, {}, "MambaForCausalLM is not known to let tokens meet in attention only"),
+        (mamba, {}, "MambaForCausalLM is not known to let tokens meet in attention only"),
         (lambda: model_of("llama"), {"token_type_ids": 0}, "the batch has token_type_ids"),
         (lambda: model_of("llama"), {"position_ids": 0}, "positions are given beside an attention mask"),
         (lambda: model_of("llama"), {"attention_mask": 0}, "padding precedes a token that is scored"),
@@ -121,8 +121,15 @@ def test_what_cannot_be_shared_runs_as_it_is_and_the_log_says_why(make, change, 
     assert caplog.messages == [f"rows run as they are, padding and all: {reason}"]
 
 
+def test_virtual_tokens_are_said_to_prevent_sharing(caplog):
+    model = get_peft_model(model_of("llama"), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5))
+    answer_logps(model, pairs(), shared_prefix=True)
+    line = "rows run as they are, padding and all: its adapter puts virtual tokens before each of them"
+    assert caplog.messages == [line]
+
+
 def test_rows_as_they_are_still_answer():
-    model, batch = rwkv(), pairs(prompts=(20,), answers=(5, 3))
+    model, batch = mamba(), pairs(prompts=(20,), answers=(5, 3))
     answers = answer_logps(model, batch, shared_prefix=True)
     logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
     expected = logits.log_softmax(-1).gather(-1, batch["input_ids"][:, 1:, None]).squeeze(-1)

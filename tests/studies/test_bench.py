@@ -1,11 +1,64 @@
-"""The benchmark runs and compares with TRL; its times are not asserted."""
+"""The benchmark runs, and counts what it says it counts; its times are not asserted."""
 
-from alignkit.studies.bench import measure, table
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from alignkit.studies import flops
+from alignkit.studies.bench import QUICK, Case, measure, model_named, plot, table
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "bench.py"
+PAIR = Case(shape="pair", prompt=40, answer=10)
 
 
-def test_three_ways_are_timed_and_trl_is_the_measure():
-    timings = measure("tiny:llama", pairs=2, rounds=2)
-    assert [one.name for one in timings] == ["DPOTrainer (TRL)", "PairTrainer, TRL's forward", "PairTrainer"]
-    assert timings[0].ratio == 1
-    assert all(one.seconds > 0 and one.ratio > 0 for one in timings)
-    assert table(timings).count("x TRL") == 3
+@pytest.fixture(scope="module")
+def model():
+    return model_named("tiny:llama")
+
+
+@pytest.fixture(scope="module")
+def timings(model):
+    cases = [PAIR, *(Case(shape=shape, prompt=20, answer=12, answers=3) for shape in ("group", "kto", "sft"))]
+    return list(measure(model, cases, rounds=1))
+
+
+def test_every_case_is_run_in_three_ways_and_trl_is_the_measure(timings):
+    assert [one.way for one in timings] == ["TRL", "rows", "shared"] * 4
+    assert all(one.faster == 1 for one in timings if one.way == "TRL")
+    assert all(one.than_rows == 1 for one in timings if one.way == "rows")
+    assert all(one.seconds > 0 and one.tokens_per_second > 0 for one in timings)
+
+
+def test_shared_tokens_are_counted_once(model):
+    ((batch, _),) = PAIR.batches(256, "cpu")
+    weights = sum(layer.weight.numel() for layer in model.model.modules() if isinstance(layer, nn.Linear))
+    per_score = 4 * 8 * 4 * 2  # width of a head, heads, layers
+    scores = 49 * 50 // 2 + sum(range(41, 50))
+    assert flops.fewest(model, batch) == 2 * weights * (40 + 2 * 9) + per_score * scores
+    assert flops.run(model, batch) == 2 * weights * 100 + per_score * 2 * (50 * 51 // 2)
+    assert flops.run(model, batch, shared_prefix=True) == 2 * weights * 58 + per_score * (49 * 50 // 2 + 9 * 49)
+
+
+def test_the_fewest_operations_are_fewer_and_nearly_reached(timings):
+    for one in timings:
+        assert one.over_fewest >= 1
+        assert one.way != "shared" or one.over_fewest < 1.05
+
+
+def test_a_table_and_a_picture_show_all_of_it(timings, tmp_path):
+    assert table(timings).count("\n") == 13
+    assert "| pair 40 + 2 x 10 | shared |" in table(timings)
+    plot(timings, tmp_path / "speed.png", "tiny")
+    assert (tmp_path / "speed.png").stat().st_size > 5000
+
+
+@pytest.mark.smoke
+def test_the_script_prints_every_case(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["bench.py", "tiny:llama", "--rounds", "1", "--plot", str(tmp_path / "a.png")])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    written = capsys.readouterr().out
+    assert all(f"| {case} | shared |" in written for case in QUICK)
+    assert (tmp_path / "a.png").exists()
