@@ -1,4 +1,4 @@
-"""`alignkit reward score MODEL DATA` and `alignkit reward bench MODEL --data DATA`"""
+"""`alignkit reward score MODEL DATA`, `reward bench MODEL --data DATA` and `reward calibrate RECIPE`"""
 
 import json
 from dataclasses import asdict
@@ -87,3 +87,22 @@ def bench(model: str, data: str, split: str | None, output: Path | None, **optio
     if output is not None:
         output.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
         click.echo(f"wrote {output}")
+
+
+@command.command(name="calibrate")
+@_arguments.recipe
+@_arguments.overrides
+def calibrate(recipe: str, overrides: tuple[str, ...]) -> None:
+    """Fix the scale of each member of RECIPE's reward, for normalise: zscore, on the answers of its data.eval.
+
+    It is saved with reward models that are local folders. Of others it is printed, to be written into the recipe.
+    """
+    from alignkit.recipe import calibrate as calibration
+    from alignkit.recipe import load
+
+    with user_errors():
+        for found in calibration.calibrate(load(recipe, overrides, uses=["reward"])):
+            one = found.calibration
+            text = f"{{mean: {one.mean:.6g}, std: {one.std:.6g}, count: {one.count}}}"
+            where = f"saved in {found.folder}" if found.folder else "write it beside the member"
+            click.echo(f"{found.name}: calibration: {text}, {where}")

@@ -35,12 +35,7 @@ class Calibration:
             raise ValueError(f"scores with mean {self.mean} and standard deviation {self.std} give no scale")
 
     @classmethod
-    def of(cls, reward: Reward, prompts: Sequence[Text], completions: Sequence[Text], **columns: Any) -> "Calibration":
-        """From calibration data, which the member scores."""
-        return cls.from_scores(reward(prompts, completions, **columns))
-
-    @classmethod
-    def from_scores(cls, scores: Tensor) -> "Calibration":
+    def of(cls, scores: Tensor) -> "Calibration":
         """From a member's scores of calibration data, (N,)."""
         scores = scores.double()
         return cls(mean=scores.mean().item(), std=scores.std(correction=0).item(), count=len(scores))
@@ -50,7 +45,9 @@ class Calibration:
         """What was saved with a member. ValueError if nothing was."""
         file = folder / FILE
         if not file.is_file():
-            raise ValueError(f"{folder} holds no {FILE}; calibrate the member first, or write normalise: none")
+            raise ValueError(
+                f"{folder} holds no {FILE}; run alignkit reward calibrate RECIPE, or write normalise: none"
+            )
         return cls(**json.loads(file.read_text(encoding="utf-8")))
 
     def save(self, folder: Path) -> None:
@@ -119,7 +116,8 @@ class Ensemble:
         bare = [member.name for member in self.members if member.calibration is None]
         if self.normalise == "zscore" and bare:
             raise ValueError(
-                f"member {bare[0]!r} has no calibration, which normalise: zscore needs; calibrate it first"
+                f"member {bare[0]!r} has no calibration, which normalise: zscore needs; "
+                "run alignkit reward calibrate RECIPE"
             )
 
     def __call__(self, prompts: Sequence[Text], completions: Sequence[Text], **columns: Any) -> Tensor:

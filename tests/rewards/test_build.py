@@ -64,7 +64,7 @@ def test_members_of_every_kind_score_together(reward_model, recipe_folder, caplo
 def test_statistics_of_a_model_lie_in_its_folder_and_others_are_written(reward_model, recipe_folder):
     function = FunctionMember(function="lengths.length", calibration=Calibration(mean=2, std=2, count=9))
     spec = RewardSpec(members=(function, ModelMember(model=str(reward_model))), normalise="zscore")
-    missing = "member 'judge' has no calibration, which normalise: zscore needs; calibrate it first"
+    missing = "member 'judge' has no calibration, which normalise: zscore needs; run alignkit reward calibrate RECIPE"
     assert_refuses(missing, load_reward, spec, recipe_folder)
     saved = Calibration(mean=0.5, std=0.25, count=80)
     saved.save(reward_model)

@@ -58,7 +58,7 @@ def test_metrics_say_who_disagrees_and_who_decides():
 
 
 def test_zscores_are_of_the_calibration_data_not_of_the_batch(tmp_path):
-    calibration = Calibration.of(length, ["p"] * 4, ["a", "aaa", "a", "aaa"])
+    calibration = Calibration.of(torch.tensor([1.0, 3.0, 1.0, 3.0]))
     assert calibration == Calibration(mean=2.0, std=1.0, count=4)
     calibration.save(tmp_path)
     member = Member(name="length", reward=length, calibration=Calibration.read(tmp_path))
@@ -96,9 +96,9 @@ def test_a_member_that_fails_is_named_or_dropped(reward, message, caplog):
 def test_refusals(tmp_path):
     assert_refuses("an ensemble needs at least one member", ensemble)
     assert_refuses("two members are called 'length'; give each a name of its own", ensemble, length, length)
-    message = "member 'length' has no calibration, which normalise: zscore needs; calibrate it first"
+    message = "member 'length' has no calibration, which normalise: zscore needs; run alignkit reward calibrate RECIPE"
     assert_refuses(message, ensemble, length, normalise="zscore")
-    message = f"{tmp_path} holds no calibration.json; calibrate the member first, or write normalise: none"
+    message = f"{tmp_path} holds no calibration.json; run alignkit reward calibrate RECIPE, or write normalise: none"
     assert_refuses(message, Calibration.read, tmp_path)
     same = "scores with mean 1.0 and standard deviation 0.0 give no scale"
-    assert_refuses(same, Calibration.of, length, ["p", "p"], ["a", "b"])
+    assert_refuses(same, Calibration.of, torch.ones(2))

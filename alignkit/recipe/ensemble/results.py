@@ -62,7 +62,7 @@ def results_of(folder: Path, held_out: Any, precision: Precision, max_length: in
 
 def calibrated(folder: Path, member: Member, scores: Tensor) -> Tensor:
     """A member's scores on the scale of the held-out data, which is saved with the member."""
-    calibration = Calibration.from_scores(scores)
+    calibration = Calibration.of(scores)
     calibration.save(folder / member.name)
     return calibration.applied(scores)
 
