@@ -87,9 +87,9 @@ def own(path: str, folder: Path) -> Any:
         ValueError: no such thing.
     """
     module, _, name = path.rpartition(".")
-    file = folder.joinpath(*module.split(".")).with_suffix(".py") if module else folder
+    file = own_file(path, folder)
     try:
-        if file.is_file():
+        if file is not None:
             logger.warning("%s runs the code of %s", path, file)
             return getattr(_from_file(module, file, folder), name)
         _refuse_working_directory(module.partition(".")[0])
@@ -97,6 +97,13 @@ def own(path: str, folder: Path) -> Any:
     except Exception as error:  # the code of a user's module may raise anything
         said = str(error) or type(error).__name__
         raise ValueError(f"cannot import {path!r}: {said}; looked in {folder} and the installed packages") from error
+
+
+def own_file(path: str, folder: Path) -> Path | None:
+    """The file of `folder` that holds what a user calls `module.name`, None if it is not there."""
+    module, _, _ = path.rpartition(".")
+    file = folder.joinpath(*module.split(".")).with_suffix(".py") if module else folder
+    return file if file.is_file() else None
 
 
 def _refuse_absent(cls: type, hyperparameters: Mapping[str, Any]) -> None:

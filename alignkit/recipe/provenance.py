@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import alignkit
+from alignkit.lookup import own_file
 from alignkit.recipe.dump import to_yaml
 from alignkit.recipe.schema import Recipe
+from alignkit.rewards.spec import FunctionMember
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 REDACTED = "[redacted]"
@@ -27,13 +30,25 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 def save_provenance(recipe: Recipe, folder: str | Path, fingerprints: Mapping[str, str]) -> None:
     """Write recipe.yaml and provenance.json into a checkpoint's folder. Secrets are left out.
 
-    `fingerprints` are those of the datasets, by source. Training from recipe.yaml repeats the run.
+    `fingerprints` are those of the datasets, by source. Training from recipe.yaml repeats the run: files beside the
+    recipe whose functions are its rewards come along.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(to_yaml(redact(recipe.resolved())), encoding="utf-8")
+    _copy_functions(recipe, folder)
     text = json.dumps(redact(provenance(recipe, fingerprints)), indent=2, ensure_ascii=False)
     (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _copy_functions(recipe: Recipe, folder: Path) -> None:
+    base = recipe.path.absolute().parent if recipe.path else Path.cwd()
+    for member in recipe.reward.members if recipe.reward else ():
+        file = own_file(member.function, base) if isinstance(member, FunctionMember) else None
+        if file is not None and folder.resolve() != base.resolve():
+            target = folder / file.relative_to(base)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
 
 
 def provenance(recipe: Recipe, fingerprints: Mapping[str, str]) -> dict[str, Any]:

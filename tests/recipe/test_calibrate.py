@@ -69,7 +69,7 @@ def test_scales_are_saved_with_models_and_printed_for_others(folder):
         ("data.eval=[]", "the recipe has no evaluation data to calibrate on; write data.eval: [{source: FILE}]"),
         (
             "reward.members=[{rule: exact_match, column: prompt}]",
-            "member 'exact_match' failed: ValueError: ExactMatch reads the column 'prompt'; the data have chosen, rejected",
+            "'exact_match' failed: ValueError: ExactMatch reads the column 'prompt'; the data have chosen, rejected",
         ),
         ("reward.members=[{function: lengths.same}]", "member 'same': scores with mean 1.0 and standard deviation 0.0"),
     ],

@@ -71,3 +71,16 @@ def test_secrets_in_values():
     assert redact(["key hf_abcdefghijklmnopqrst"]) == ["key [redacted]"]
     assert redact({"token": None}) == {"token": None}
     assert redact("sk-learn") == "sk-learn"
+
+
+def test_functions_beside_the_recipe_are_saved_with_it(write, tmp_path):
+    write("def length(prompts, completions, **columns): ...\n", "rewards/lengths.py")
+    members = "[{function: rewards.lengths.length}, {function: os.path.join}]"
+    text = "objective: dpo\nmodel: {path: org/m}\ndata: {train: [{source: org/rows}]}\n"
+    recipe = load(write(f"{text}reward: {{members: {members}}}\n"), uses=["reward"])
+    for _ in range(2):  # each checkpoint
+        save_provenance(recipe, tmp_path / "run", {})
+    copy = tmp_path / "run" / "rewards" / "lengths.py"
+    assert copy.read_text() == (tmp_path / "rewards" / "lengths.py").read_text()
+    save_provenance(load("run/recipe.yaml", uses=["reward"]), tmp_path / "run", {})  # onto itself
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["provenance.json", "recipe.yaml", "rewards"]
