@@ -26,6 +26,7 @@ from alignkit.models.shared_prefix import Packed, Path, Run
 QUERIES = 256  # of a block that needs a mask; half a block of scores is computed in vain
 
 Attention = Callable[..., tuple[Tensor, Tensor | None]]
+Heads = tuple[Tensor, Tensor, Tensor]  # queries, keys and values, (1, heads, L, width)
 
 
 def attend_to_runs(core: nn.Module) -> None:
@@ -68,9 +69,6 @@ def _over_runs(attention: Attention, over: Callable) -> Attention:
     return wrapped
 
 
-Heads = tuple[Tensor, Tensor, Tensor]  # queries, keys and values, (1, heads, L, width)
-
-
 def _sdpa(attention: Attention, module: nn.Module, heads: Heads, packed: Packed, **options: Any) -> Any:
     return _by_blocks(attention, module, heads, packed, causal=True, **options)
 
@@ -101,11 +99,6 @@ def _by_blocks(
 ) -> tuple[Tensor, None]:
     """`causal`: without a mask the kernel is causal, and skips what lies above the diagonal."""
     window = options.get("sliding_window")
-    name = ("blocks", window, causal)
-    if name not in packed.made:
-        packed.made[name] = [
-            block for i in range(len(packed.runs)) for block in _blocks(packed.runs, i, window, causal)
-        ]
     lengths = [run.length for run in packed.runs]
     queries, keys, values = (states.split(lengths, dim=2) for states in heads)  # joined again in one piece of gradient
     outputs = []
