@@ -142,6 +142,11 @@ class GroupObjective(Objective):
     batch: ClassVar[type[Batch]] = GroupLogps
 
     @property
+    def needs_entropies(self) -> bool:
+        """Whether the batch must hold the policy's entropies, with their gradient."""
+        return False
+
+    @property
     def counts_micro_batch(self) -> bool:
         """Whether the method divides by what its micro-batch holds, not by what the whole generation does."""
         return False

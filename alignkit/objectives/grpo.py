@@ -74,6 +74,10 @@ class GRPO(GroupObjective):
         return self.beta > 0
 
     @property
+    def needs_entropies(self) -> bool:
+        return self.entropy_coef > 0 or self.top_entropy_quantile < 1
+
+    @property
     def counts_micro_batch(self) -> bool:
         return self.reduction == "bnpo"
 

@@ -1,10 +1,19 @@
 """One TRL subclass per batch shape: the objective replaces the loss, everything else is TRL's."""
 
 from alignkit.trainers._objective import ObjectiveTrainer
+from alignkit.trainers.group import GroupTrainer
 from alignkit.trainers.pair import PairTrainer
 from alignkit.trainers.revision import RevisionTrainer
 from alignkit.trainers.reward import RewardTrainer
 from alignkit.trainers.token import TokenTrainer
 from alignkit.trainers.unpaired import UnpairedTrainer
 
-__all__ = ["ObjectiveTrainer", "PairTrainer", "RevisionTrainer", "RewardTrainer", "TokenTrainer", "UnpairedTrainer"]
+__all__ = [
+    "GroupTrainer",
+    "ObjectiveTrainer",
+    "PairTrainer",
+    "RevisionTrainer",
+    "RewardTrainer",
+    "TokenTrainer",
+    "UnpairedTrainer",
+]

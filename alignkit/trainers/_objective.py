@@ -53,7 +53,7 @@ class ObjectiveTrainer(Trainer):
         self.shared_prefix = shared_prefix
         super().__init__(*args, **kwargs)
         _seams.refuse_split_sequences(self)
-        self.data_collator = KeepColumns(self.data_collator, objective.columns)
+        self._keep_columns()
 
     def mask(self, inputs: Inputs) -> Tensor:
         """Which of the tokens 1..T-1 are trained, (N, T-1) bool."""
@@ -102,7 +102,9 @@ class ObjectiveTrainer(Trainer):
 
     def _loss(self, batch: Batch, num_items_in_batch: Tensor | None) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
         """The share of a micro-batch in the step's loss, and its metrics; its own mean where no step is counted."""
-        loss = self.objective(replace(batch, statistics=self._over_ranks(self.objective.statistics(batch))))
+        if batch.statistics is None:
+            batch = replace(batch, statistics=self._over_ranks(self.objective.statistics(batch)))
+        loss = self.objective(batch)
         training = num_items_in_batch is not None
         count = loss.count if num_items_in_batch is None else num_items_in_batch
         value = loss.terms.sum() / count.clamp(min=1) * (self.accelerator.num_processes if training else 1)
@@ -122,6 +124,9 @@ class ObjectiveTrainer(Trainer):
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
         _seams.keep_columns(self, self.objective.columns)
+
+    def _keep_columns(self) -> None:
+        self.data_collator = KeepColumns(self.data_collator, self.objective.columns)
 
     def _columns(self, inputs: Inputs) -> dict[str, Tensor]:
         return {name: inputs[name] for name in self.objective.columns}

@@ -28,6 +28,18 @@ TOUCHED = {
     ),
 }
 
+TOUCHED_OF_GROUPS = {  # of GRPOTrainer alone
+    "methods": (
+        "_get_per_token_logps_and_entropies",
+        "_generate_and_score_completions",
+        "_calculate_rewards",
+        "_tokenize_prompts",
+        "_save_checkpoint",
+        "_load_optimizer_and_scheduler",
+    ),
+    "attributes": ("_step", "_buffered_inputs"),
+}
+
 
 def keep_columns(trainer: Any, columns: Iterable[str]) -> None:
     """Let extra data columns through TRL's removal of unused ones."""
@@ -38,6 +50,27 @@ def record(trainer: Any, mode: str, metrics: Mapping[str, float]) -> None:
     """Add metrics of one micro-batch; TRL averages them when it logs."""
     for name, value in metrics.items():
         trainer._metrics[mode][name].append(value)
+
+
+def last_metric(trainer: Any, mode: str, name: str) -> float:
+    """The metric as it was recorded last, since TRL logged."""
+    return trainer._metrics[mode][name][-1]
+
+
+def prompt_ids(trainer: Any, prompt: Any) -> list[int]:
+    """Tokens of a prompt as a GRPOTrainer hands them to the model."""
+    (ids,), *_ = trainer._tokenize_prompts([prompt])
+    return ids
+
+
+def rollout(trainer: Any) -> dict[str, Any]:
+    """Where a GRPOTrainer is within a generation: micro-batches done so far, and those it still learns from."""
+    return {"step": trainer._step, "batches": trainer._buffered_inputs}
+
+
+def restore_rollout(trainer: Any, found: Mapping[str, Any]) -> None:
+    """Put a GRPOTrainer where `rollout` found it."""
+    trainer._step, trainer._buffered_inputs = found["step"], found["batches"]
 
 
 def train_batch_size(trainer: Any) -> int:

@@ -5,9 +5,11 @@ from typing import Any
 
 from datasets import Dataset
 from peft import LoraConfig
+from trl import GRPOConfig
 
 from alignkit.models.sources import resolve
-from alignkit.trainers import ObjectiveTrainer
+from alignkit.objectives import make
+from alignkit.trainers import GroupTrainer, ObjectiveTrainer
 
 ROWS = [
     {
@@ -68,3 +70,37 @@ def differences(ours: list[dict[str, float]], theirs: list[dict[str, float]]) ->
             gap = abs(mine[name] - value) if name in mine else math.inf
             largest[name] = max(largest.get(name, 0.0), gap)
     return largest
+
+
+def answer_reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
+    """A reward that differs between answers, and that a tiny model gets without having learned anything."""
+    return [float(sum(ids) % 3 == 0) for ids in completion_ids]
+
+
+def group_trainer(tmp_path: Any, trainer: type = GroupTrainer, **options: Any) -> Any:
+    """A trainer on sixteen prompts of different lengths, four answers each; `args` are the config's."""
+    args = {
+        "output_dir": str(tmp_path),
+        "per_device_train_batch_size": 4,
+        "num_generations": 4,
+        "max_completion_length": 6,
+        "max_steps": 4,
+        "logging_steps": 1,
+        "learning_rate": 1e-3,
+        "use_cpu": True,
+        "bf16": False,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        **options.pop("args", {}),
+    }
+    if trainer is GroupTrainer:
+        options.setdefault("objective", make("grpo"))
+    rows = options.pop("rows", [{"prompt": row["prompt"] + " sat" * (i % 3)} for i, row in enumerate(ROWS)])
+    return trainer(
+        model=options.pop("model", None) or resolve("tiny:llama"),
+        args=GRPOConfig(**args),
+        reward_funcs=options.pop("reward_funcs", answer_reward),
+        train_dataset=Dataset.from_list(rows),
+        **options,
+    )

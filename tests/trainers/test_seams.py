@@ -9,7 +9,7 @@ from trl import DPOConfig, KTOConfig, SFTConfig
 from alignkit.models.sources import resolve
 from alignkit.objectives import make
 from alignkit.trainers import PairTrainer, TokenTrainer, UnpairedTrainer, _seams
-from tests.trainers.runs import ROWS, TEXTS
+from tests.trainers.runs import ROWS, TEXTS, group_trainer
 
 
 def test_trl_is_the_minor_release_the_seams_were_read_in():
@@ -33,6 +33,14 @@ def test_public_hooks_keep_their_signatures(trainer):
     ]
     for name in _seams.TOUCHED["methods"]:
         assert callable(getattr(trainer, name))
+
+
+def test_names_of_groups_exist(tmp_path):
+    for name in _seams.TOUCHED_OF_GROUPS["methods"]:
+        assert callable(getattr(trl.GRPOTrainer, name))
+    run = group_trainer(tmp_path)
+    for name in _seams.TOUCHED_OF_GROUPS["attributes"]:
+        assert hasattr(run, name), f"GRPOTrainer.{name} is gone"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +72,14 @@ def test_only_the_seams_touch_private_names():
             continue
         tree = ast.parse(file.read_text())
         own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-        own |= {"_columns", "_loss", "_model_inputs", "_record", "_reduce"}  # ObjectiveTrainer's, for its subclasses
+        own |= {
+            "_columns",
+            "_loss",
+            "_model_inputs",
+            "_over_ranks",
+            "_record",
+            "_reduce",
+        }  # ObjectiveTrainer's, for its subclasses
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
                 owner = node.value.id if isinstance(node.value, ast.Name) else ""
