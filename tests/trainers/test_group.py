@@ -153,7 +153,7 @@ def test_refusals(tmp_path):
     )
     masks = "off_policy_mask_threshold = 0.5 belongs to the objective; it is not here"
     assert_refuses(masks, build, off_policy_mask_threshold=0.5)
-    with pytest.raises(ValueError, match="prompt 0 has .* tokens; with max_completion_length = 100000 it needs more"):
+    with pytest.raises(ValueError, match=r"prompt 0 has .* tokens; with max_completion_length = 100000 it needs more"):
         build(max_completion_length=100000)
     empty = "there are no prompts to train on: the dataset is empty"
     assert_refuses(empty, group_trainer, tmp_path, rows=[])
