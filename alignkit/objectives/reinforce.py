@@ -1,4 +1,4 @@
-"""REINFORCE with a leave-one-out baseline."""
+"""REINFORCE: the policy gradient with a leave-one-out baseline."""
 
 from dataclasses import dataclass
 

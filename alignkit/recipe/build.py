@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from alignkit.models.load import load_model, load_tokenizer
 from alignkit.models.precision import trainer_precision
 from alignkit.models.reward import load_reward_model, reward_peft_config
 from alignkit.objectives import (
+    GroupObjective,
     Objective,
     PairObjective,
     RevisionObjective,
@@ -31,6 +33,7 @@ from alignkit.recipe.hub import make_repository
 from alignkit.recipe.inspection import inspect_data, refuse_images, refuse_lost
 from alignkit.recipe.metrics_file import MetricsFile
 from alignkit.recipe.provenance import save_provenance
+from alignkit.recipe.rollouts import refuse_absent_server, rollout_reward
 from alignkit.recipe.schema import Recipe, family_of
 from alignkit.recipe.scoring import joined_scores, refuse_unsaid_turns
 from alignkit.recipe.summary.attach import attach_summary
@@ -38,6 +41,7 @@ from alignkit.recipe.summary.facts import Facts, without_texts
 from alignkit.recipe.trackers import RecipeInWandb
 from alignkit.recipe.world import check_sharding, running_processes
 from alignkit.trainers import (
+    GroupTrainer,
     ObjectiveTrainer,
     PairTrainer,
     RevisionTrainer,
@@ -53,6 +57,7 @@ TRAINERS: dict[type[Objective] | None, tuple[type[ObjectiveTrainer], Shape]] = {
     UnpairedObjective: (UnpairedTrainer, "unpaired"),
     RevisionObjective: (RevisionTrainer, "pairs"),
     RewardObjective: (RewardTrainer, "pairs"),  # or rankings: see row_shape
+    GroupObjective: (GroupTrainer, "tasks"),
 }
 
 
@@ -77,6 +82,7 @@ def build(
     check_thresholds(found, recipe.data)
     recipe = balanced(recipe, data.train)
     make_repository(args)
+    refuse_absent_server(args)
     set_seed(args.seed)  # adapters are drawn before the trainer seeds itself
     run = trainer(
         model=(load or load_recipe_model)(recipe, args),
@@ -87,7 +93,7 @@ def build(
         eval_dataset=data.eval,
         processing_class=tokenizer,
         peft_config=adapter_of(recipe),
-        **own_options(recipe),
+        **own_options(recipe, args),
     )
     check_sharding(run.accelerator.distributed_type)
     if recipe.data.on_bad_rows == "error":
@@ -119,10 +125,12 @@ def adapter_of(recipe: Recipe) -> LoraConfig | None:
     return None if adapter is None else peft_config(adapter)
 
 
-def own_options(recipe: Recipe) -> dict[str, Any]:
+def own_options(recipe: Recipe, args: TrainingArguments) -> dict[str, Any]:
     """Arguments that one trainer takes and the others do not."""
     if isinstance(recipe.objective, RevisionObjective) and recipe.data.revision_prompt is not None:
         return {"revision_prompt": RevisionPrompt(template=recipe.data.revision_prompt)}
+    if isinstance(recipe.objective, GroupObjective):
+        return {"reward_funcs": rollout_reward(recipe, args)}
     return {}
 
 
@@ -133,11 +141,12 @@ def training_arguments(recipe: Recipe, processes: int | None = None) -> Training
     """
     options: dict[str, Any] = {"output_dir": default_output(recipe), **recipe.train}
     options |= {**trainer_precision(recipe.model), "report_to": list(recipe.report) or "none"}
-    args = recipe.config_class(**options)
-    steps = recipe.settings.accumulation_steps(args.per_device_train_batch_size, processes or running_processes())
+    (default,) = [f.default for f in fields(recipe.config_class) if f.name == "per_device_train_batch_size"]
+    micro = options.get("per_device_train_batch_size", default)
+    steps = recipe.settings.accumulation_steps(micro, processes or running_processes())
     if steps is not None:
-        args.gradient_accumulation_steps = steps
-    return args
+        options["gradient_accumulation_steps"] = steps  # from which GRPOConfig derives the size of a generation
+    return recipe.config_class(**options)
 
 
 def load_recipe_data(recipe: Recipe) -> Data:

@@ -7,6 +7,7 @@ from typing import Any
 from alignkit.data.spec import DataSpec
 from alignkit.models.spec import ModelSpec
 from alignkit.objectives import (
+    GroupObjective,
     Objective,
     PairObjective,
     RevisionObjective,
@@ -21,7 +22,8 @@ from alignkit.recipe.schema import TrainSpec
 from alignkit.rewards.spec import RewardSpec
 
 Finding = tuple[str | KeyPath, str, str]  # (key of train or path of another key, what, instead)
-REWARDED: tuple[type[Objective], ...] = ()  # families whose answers are generated, and rewarded, while they train
+# Families whose answers are generated, and rewarded, while they train
+REWARDED: tuple[type[Objective], ...] = (GroupObjective,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,7 @@ class Written:
     teachers: Sequence[ModelSpec] = ()
     reward: RewardSpec | None = None
     ensemble: EnsembleSpec | None = None
+    reward_is_wrong: bool = False  # the section is there, and its problems have been reported
     uses: Collection[str] = ()  # sections that the command reads whatever the method does
     defaults: Mapping[str, Any]  # of TRL's config class; empty where a misspelt key may hide what was meant
 
@@ -115,6 +118,25 @@ def _reward(written: Written) -> Iterator[Finding]:
     idle = written.family is not None and written.family not in REWARDED and "reward" not in written.uses
     if written.reward is not None and idle:
         yield ("reward",), " has no effect: this objective learns from data, not from rewards", "remove it"
+    if written.reward is None and written.family in REWARDED and not written.reward_is_wrong:
+        yield ("reward",), " is missing", "write reward: {members: [{rule: exact_match}]}"
+
+
+def _groups(written: Written) -> Iterator[Finding]:
+    if written.family is not GroupObjective:
+        return
+    answers, micro = written.option("num_generations"), written.option("per_device_train_batch_size")
+    if answers == 1:
+        what = " = 1: an answer is compared with others to the same prompt, and there would be none"
+        yield "num_generations", what, "write 2 or more; 8 is usual"
+    elif isinstance(answers, int) and isinstance(micro, int) and micro % answers:
+        what = f" = {micro} cannot hold whole groups of train.num_generations = {answers} answers"
+        yield "per_device_train_batch_size", what, f"use a multiple of {answers}"
+    batch = written.settings and written.settings.global_batch_size
+    whole = written.train.get("generation_batch_size")
+    if batch and isinstance(whole, int) and whole % batch:
+        what = f" = {whole} answers are no whole number of updates on train.global_batch_size = {batch}"
+        yield "generation_batch_size", what, f"use a multiple of {batch}"
 
 
 def _ensemble(written: Written) -> Iterator[Finding]:
@@ -196,6 +218,7 @@ RULES: tuple[Callable[[Written], Iterator[Finding]], ...] = (
     _teachers,
     _reward,
     _ensemble,
+    _groups,
     _unpaired,
     _reference,
     _packing,

@@ -39,7 +39,7 @@ def treatment_of(args: Any) -> Treatment:
     if hasattr(args, "center_rewards_coefficient"):  # a reward model's, which cuts no answer
         truncation = "drop"
     return Treatment(
-        max_length=None if splits else args.max_length,
+        max_length=None if splits else getattr(args, "max_length", None),  # none where answers are generated
         truncation=truncation,
         assistant_only=getattr(args, "assistant_only_loss", False),
         completion_only=getattr(args, "completion_only_loss", None) is not False,

@@ -123,10 +123,10 @@ def _reward() -> Schema:
         member["properties"] = {**common, **member["properties"]}
     combined = [of_dataclass(rewards.find(name), {"name": {"const": name}}) for name in rewards.names()]
     own = {"type": "object", "properties": {"name": {"type": "string", "pattern": r"\."}}, "required": ["name"]}
-    names = {"enum": rewards.names(), "default": RewardSpec.COMBINED}
+    names = {"enum": rewards.names()}
     made: dict[str, Schema] = {
         "members": {"type": "array", "items": {"anyOf": members}, "minItems": 1},
-        "combine": {"anyOf": [names, *combined, own]},
+        "combine": {"anyOf": [names, *combined, own], "default": RewardSpec.COMBINED},
     }
     return of_dataclass(RewardSpec, made=made)
 

@@ -184,6 +184,7 @@ class _Sections:
             teachers=() if teachers is INVALID else teachers,
             reward=None if reward is INVALID else reward,
             ensemble=None if ensemble is INVALID else ensemble,
+            reward_is_wrong=reward is INVALID,
             uses=self.uses,
             defaults=defaults if complete else {},
         )

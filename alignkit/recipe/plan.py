@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datasets import Dataset
@@ -10,7 +10,7 @@ from datasets import Dataset
 from alignkit.data.account import DataReport, SetReport
 from alignkit.data.thresholds import check_thresholds
 from alignkit.models.precision import compute_dtype, device_type
-from alignkit.objectives import PairObjective, RewardObjective
+from alignkit.objectives import GroupObjective, PairObjective, RewardObjective
 from alignkit.recipe.preview import preview
 from alignkit.recipe.schema import Recipe
 
@@ -67,27 +67,41 @@ def plan(recipe: Recipe, processes: int = 1, report: Callable[[DataReport], None
     if report is not None:
         report(found)
     check_thresholds(found, recipe.data)
+    groups = isinstance(recipe.objective, GroupObjective)
     paired = isinstance(recipe.objective, PairObjective | RewardObjective)
     size = size_of(found.sets[0], args, sequences=2 if paired else 1)
+    size = sampled(size, args) if groups else size
     per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * processes
     an_epoch = math.ceil(size.rows / per_step)
     steps = args.max_steps if args.max_steps > 0 else math.ceil(an_epoch * args.num_train_epochs)
-    kind = "packed sequences" if getattr(args, "packing", False) else "examples"
+    kind = "answers" if groups else "packed sequences" if getattr(args, "packing", False) else "examples"
+    about = "at most" if groups else "about"
+    of = f" to {per_step // args.num_generations} prompts" if groups else f", {per_step * size.sequences} sequences"
+    micro = f"{args.per_device_train_batch_size} a device x {args.gradient_accumulation_steps} accumulated"
     packed = f" in about {size.rows:,} packed sequences" if size.rows < size.examples else ""
     return Plan(
         objective=repr(recipe.objective),
         model=recipe.model.path + (f", LoRA of rank {recipe.model.adapter.rank}" if recipe.model.adapter else ""),
         hardware=f"{processes} x {device_type()}, {str(compute_dtype(recipe.model)).removeprefix('torch.')}",
         examples=f"{size.examples:,}{packed}",
-        batch=(
-            f"{per_step} {kind}, {per_step * size.sequences} sequences, about {per_step * size.tokens:,.0f} tokens: "
-            f"{args.per_device_train_batch_size} a device x {args.gradient_accumulation_steps} accumulated "
-            f"x {processes} processes"
-        ),
+        batch=f"{per_step} {kind}{of}, {about} {per_step * size.tokens:,.0f} tokens: {micro} x {processes} processes",
         steps=steps,
         epochs=steps / an_epoch,
-        tokens=f"about {size.tokens * size.rows:,.0f} an epoch, {size.tokens:,.0f} in each of the {kind}",
+        tokens=f"{about} {size.tokens * size.rows:,.0f} an epoch, {size.tokens:,.0f} in each of the {kind}",
     )
+
+
+def sampled(prompts: Size, args: Any) -> Size:
+    """Answers to the prompts, as TRL generates them: whole generations, each trained on `num_iterations` times."""
+    a_generation = args.generation_batch_size // args.num_generations
+    generations = prompts.examples // a_generation
+    if not generations:
+        raise ValueError(
+            f"{prompts.examples} prompts are fewer than the {a_generation} of one generation; lower "
+            f"train.generation_batch_size = {args.generation_batch_size}, or give more prompts"
+        )
+    rows = generations * args.generation_batch_size * args.num_iterations
+    return replace(prompts, rows=rows, tokens=prompts.tokens + args.max_completion_length)
 
 
 def size_of(part: SetReport, args: Any, sequences: int) -> Size:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from alignkit.data.spec import DataSpec
 from alignkit.models.spec import ModelSpec
 from alignkit.objectives import (
+    GroupObjective,
     Objective,
     PairObjective,
     RevisionObjective,
@@ -39,6 +40,7 @@ FAMILIES: dict[type, str] = {
     UnpairedObjective: "KTOConfig",
     RevisionObjective: "DPOConfig",
     RewardObjective: "RewardConfig",
+    GroupObjective: "GRPOConfig",
 }
 
 
@@ -172,8 +174,8 @@ def refusal(config: type, train: Mapping[str, Any]) -> str | None:
     """
     import torch
 
-    # `device` is a property that starts the process group; a plain attribute in its place keeps this a mere check
-    probe = type(config.__name__, (config,), {"device": torch.device("cpu")})
+    # These are properties that start the process group; plain attributes in their place keep this a mere check
+    probe = type(config.__name__, (config,), {"device": torch.device("cpu"), "world_size": 1})
     portable = {name: value for name, value in train.items() if name not in _OF_THE_MACHINE}
     try:
         with warnings.catch_warnings():

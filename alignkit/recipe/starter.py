@@ -24,6 +24,9 @@ WIDTH = 110  # characters of a line of comment
 MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
 TEACHER = "Qwen/Qwen2.5-1.5B-Instruct"
 FEEDBACK = ("HuggingFaceH4/ultrafeedback_binarized", "train_prefs", "test_prefs")
+TASKS = ("reasoning_gym", "train", "train")
+TASK = {"name": "chain_sum", "columns": {"instruction": "prompt"}}  # asked as a user asks
+SAMPLED = {"num_generations": 8, "max_completion_length": 256}
 CHATS = ("HuggingFaceH4/ultrachat_200k", "train_sft", "test_sft")
 
 # Shape of the rows: a data set that has it, and the learning rate that papers train all weights of a chat model with.
@@ -32,6 +35,7 @@ SHAPES: Mapping[str, tuple[tuple[str, str, str], float]] = {
     "rankings": (FEEDBACK, 1e-5),
     "unpaired": (FEEDBACK, 5e-6),
     "tokens": (CHATS, 2e-5),
+    "tasks": (TASKS, 1e-6),
 }
 
 
@@ -90,6 +94,12 @@ def _values(method: str, shape: str, columns: Sequence[str]) -> dict[str, Any]:
         },
         "report": "none",
     }
+    if shape == "tasks":
+        task = {"source": source, **TASK}
+        values["data"] = {"train": [{**task, "limit": 10_000}], "eval": [{**task, "limit": 64, "seed": 10_000}]}
+        values["reward"] = {"members": [{"rule": "math_verify"}]}
+        del values["train"]["max_length"]
+        values["train"] |= {**SAMPLED, "per_device_train_batch_size": 8, "per_device_eval_batch_size": 8}
     if COLUMN in columns:
         values["teachers"] = [{"path": TEACHER}]
         values["data"]["teacher_scores"] = f"{method}_scores.parquet"
@@ -147,7 +157,7 @@ def _item(entry: Mapping[str, Any], schema: Schema, method: str, indent: int, ex
     """An entry of a list of mappings; one kind of entry is explained once in a file."""
     pad = "  " * indent
     if not explained:
-        yield pad + "- {" + ", ".join(f"{key}: {_written(value)}" for key, value in entry.items()) + "}"
+        yield f"{pad}- {_written(entry)}"
         return
     dash = "- "
     for key, about in schema["properties"].items():
@@ -192,7 +202,11 @@ def _comment(text: str, pad: str) -> Iterator[str]:
 
 
 def _written(value: Any) -> str:
-    """A value as one writes it: 5.0e-7, which every YAML reader takes for a number."""
+    """A value as one writes it on a line: 5.0e-7, which every YAML reader takes for a number."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_written(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_written, value)) + "]"
     if isinstance(value, float) and "e" in repr(value):
         mantissa, exponent = repr(value).split("e")
         return f"{mantissa if '.' in mantissa else mantissa + '.0'}e{int(exponent)}"

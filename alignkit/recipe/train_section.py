@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alignkit.objectives import Objective
-from alignkit.recipe.moved_keys import BELONGS, OBJECTIVE_OWNS, REFUSED
+from alignkit.recipe.moved_keys import BELONGS, OBJECTIVE_OWNS, REFUSED, RENAMED
 from alignkit.recipe.schema import FAMILIES, TrainSpec, all_options, family_of
 from alignkit.recipe.typed import INVALID, Checker, fields_of
 from alignkit.recipe.unknown import Unknown
@@ -15,6 +15,11 @@ _AT_LEAST = {
     "gradient_accumulation_steps": 1,
     "precompute_ref_batch_size": 1,
     "max_length": 1,
+    "max_completion_length": 1,
+    "num_generations": 1,
+    "num_iterations": 1,
+    "steps_per_generation": 1,
+    "generation_batch_size": 1,
     "save_total_limit": 1,
     "dataset_num_proc": 1,
     "eval_accumulation_steps": 1,
@@ -57,6 +62,8 @@ def check_train(
             unknown(key, path, ())
         elif key in known:
             train[key] = _option(known[key], key, value, checker)
+        elif key in RENAMED:  # another family has an option of that name
+            unknown(key, path, train_keys(objective))
         elif others := [name for name, kinds in every.items() if key in kinds]:
             what = f"train.{key} is an option of TRL's {others[0]}, and this objective trains with {config}"
             checker.report.add(path, what, "remove it")

@@ -111,7 +111,7 @@ def test_with_an_unknown_objective_the_other_sections_are_checked_still(write):
 
 def test_a_missing_name(write):
     (problem,) = problems(write(TEXT.replace("name: hdpo, ", "")))
-    assert problem.startswith("x.yaml:1: objective.name is missing; choose from bradley_terry, dpo, hdpo")
+    assert problem.startswith("x.yaml:1: objective.name is missing; choose from bradley_terry, disco, dpo, grpo")
 
 
 def test_an_objective_that_no_trainer_takes(write):

