@@ -24,7 +24,7 @@ BELOW = {
     "generation": {"lookup", "models"},
     "evaluation": {"lookup", "remote", "rewards", "generation"},
 }
-BELOW["recipe"] = {*BELOW} - {"lab", "evaluation"}
+BELOW["recipe"] = {*BELOW} - {"lab"}  # evaluation: a recipe may have its checkpoints judged
 BELOW["studies"] = {*BELOW}
 BELOW["cli"] = {*BELOW}
 BELOW["__main__"] = {"cli"}

@@ -25,6 +25,8 @@ COLUMNS = {  # logged name: (heading, format)
     "eval_rewards/margins": ("margin", "{:.3f}"),
     "mean_token_accuracy": ("top-1", "{:.3f}"),
     "eval_mean_token_accuracy": ("top-1", "{:.3f}"),
+    "evaluation/score": ("judged", "{:.2f}"),
+    "evaluation/gain": ("gain", "{:+.2f}"),
     "grad_norm": ("|grad|", "{:.3g}"),
     "learning_rate": ("lr", "{:.2e}"),
     "num_tokens": ("tokens", "{:.0f}"),

@@ -18,6 +18,7 @@ SECTIONS = {
     "data.eval.0": ("data/spec.py", "Source"),
     "train": ("recipe/schema.py", "TrainSpec"),
     "summary": ("recipe/summary/spec.py", "SummarySpec"),
+    "evaluation": ("recipe/evaluation/spec.py", "EvaluationSpec"),
     "teachers.0": ("models/spec.py", "ModelSpec"),
 }
 ELSEWHERE = ("OBJECTIVE_OWNS", "BELONGS", "REFUSED")  # tables of TRL options that `train` does not take

@@ -107,6 +107,10 @@ def record(run: Any, recipe: Recipe, data: Data, shown: DataReport) -> None:
     run.add_callback(SaveProvenance(recipe, data, shown))
     run.add_callback(MetricsFile())
     run.add_callback(RecipeInWandb(recipe))
+    if recipe.evaluation is not None:
+        from alignkit.recipe.evaluation.attach import attach_evaluation  # here, since its HTTP client takes a second
+
+        attach_evaluation(run, recipe.evaluation)
     attach_summary(run, Facts.of(recipe, data, shown))
 
 

@@ -17,6 +17,7 @@ from alignkit.data.spec import DataSpec
 from alignkit.models.spec import ModelSpec
 from alignkit.recipe.describe import alternatives, choices, is_list, is_mapping
 from alignkit.recipe.ensemble.spec import EnsembleSpec
+from alignkit.recipe.evaluation.spec import EvaluationSpec
 from alignkit.recipe.schema import FAMILIES, Tracker, TrainSpec, all_options, family_of, option_help
 from alignkit.recipe.summary.spec import SummarySpec
 from alignkit.recipe.train_section import train_keys
@@ -43,6 +44,7 @@ def json_schema() -> Schema:
         },
         "reward": _reward(),
         "ensemble": of_dataclass(EnsembleSpec),
+        "evaluation": of_dataclass(EvaluationSpec),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

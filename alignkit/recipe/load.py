@@ -12,6 +12,7 @@ from alignkit.objectives import Objective
 from alignkit.recipe.contradictions import Written, check_contradictions
 from alignkit.recipe.document import Report
 from alignkit.recipe.ensemble.spec import EnsembleSpec
+from alignkit.recipe.evaluation.spec import EvaluationSpec
 from alignkit.recipe.local_paths import make_absolute
 from alignkit.recipe.overrides import apply_overrides
 from alignkit.recipe.problems import Problem, RecipeError, split_advice
@@ -36,6 +37,7 @@ SECTIONS = {
     "teachers": "",
     "reward": "",
     "ensemble": "",
+    "evaluation": "",
 }
 
 
@@ -84,6 +86,7 @@ class _Sections:
             "summary": fields_of(SummarySpec),
             "reward": fields_of(RewardSpec),
             "ensemble": fields_of(EnsembleSpec),
+            "evaluation": fields_of(EvaluationSpec),
         }
         self.unknown = Unknown(report, keys)
         self.checker = Checker(report, self.unknown)
@@ -101,8 +104,9 @@ class _Sections:
         teachers = self.checker.check(tuple[ModelSpec, ...], self.data.get("teachers") or [], ("teachers",))
         reward = check_reward(self.data.get("reward"), self.checker)
         ensemble = self.checker.check(EnsembleSpec | None, self.data.get("ensemble"), ("ensemble",))
+        evaluation = self.checker.check(EvaluationSpec | None, self.data.get("evaluation"), ("evaluation",))
         self._together(objective, model, data, train, settings, teachers, reward, ensemble)
-        sections = (objective, model, data, settings, trackers, summary, teachers, reward, ensemble)
+        sections = (objective, model, data, settings, trackers, summary, teachers, reward, ensemble, evaluation)
         if self.report or any(section is INVALID for section in sections):
             return None
         return Recipe(
@@ -116,6 +120,7 @@ class _Sections:
             teachers=teachers,
             reward=reward,
             ensemble=ensemble,
+            evaluation=evaluation,
             path=file,
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from alignkit.models.spec import NOT_ON_THE_HUB
 from alignkit.recipe.document import Report
+from alignkit.recipe.evaluation.spec import STARTER
 from alignkit.recipe.problems import KeyPath, dotted
 
 _EXPLICIT = ("/", "./", "../", "~")  # beginnings that no Hub id has
@@ -34,6 +35,9 @@ def make_absolute(report: Report, folder: Path) -> None:
             if isinstance(member.get(key), str):
                 where = ("reward", "members", index, key)
                 _rewrite(member, key, where, [folder, cwd], report, must_exist=key == "ensemble")
+    section = data.get("evaluation")
+    if isinstance(section, dict) and isinstance(section.get("questions"), str) and section["questions"] != STARTER:
+        _rewrite(section, "questions", ("evaluation", "questions"), [folder, cwd], report, must_exist=False)
     section = data.get("data")
     for split in ("train", "eval"):
         sources = section.get(split) if isinstance(section, dict) else None

@@ -26,6 +26,7 @@ from alignkit.objectives import (
 )
 from alignkit.recipe.describe import alternatives
 from alignkit.recipe.ensemble.spec import EnsembleSpec
+from alignkit.recipe.evaluation.spec import EvaluationSpec
 from alignkit.recipe.plain import plain
 from alignkit.recipe.reward_section import plain_reward
 from alignkit.recipe.summary.spec import SummarySpec
@@ -98,6 +99,7 @@ class Recipe:
     teachers: tuple[ModelSpec, ...] = ()  # aligned models that score answers, for poft
     reward: RewardSpec | None = None  # what answers are worth, for methods and commands that generate them
     ensemble: EnsembleSpec | None = None  # several reward models in place of one
+    evaluation: EvaluationSpec | None = None  # who judges the checkpoints
     path: Path | None = field(default=None, compare=False)  # the file it was read from
 
     @property
@@ -121,6 +123,7 @@ class Recipe:
             **({"teachers": [plain(teacher) for teacher in self.teachers]} if self.teachers else {}),
             **({"reward": plain_reward(self.reward)} if self.reward else {}),
             **({"ensemble": plain(self.ensemble)} if self.ensemble else {}),
+            **({"evaluation": plain(self.evaluation)} if self.evaluation else {}),
         }
 
 

@@ -1,0 +1,1 @@
+"""The `evaluation:` section: checkpoints answer questions and a judge rates the answers, while training goes on."""

@@ -1,0 +1,83 @@
+"""Checkpoints are judged while training goes on, and training does not notice."""
+
+import json
+
+import pytest
+
+from alignkit.recipe import load
+from alignkit.recipe.build import build
+from tests.recipes.runs import train
+from tests.remote.server import Server, failed, in_turn, said
+
+pytestmark = pytest.mark.smoke
+
+STEPS = ("train.max_steps=2", "train.save_steps=1", "train.save_strategy=steps")
+
+
+def evaluated(folder, url, *more):
+    section = f"{{judge: judge@{url}, limit: 1, max_new_tokens: 4}}"
+    return train("dpo/tiny", folder, *STEPS, f"evaluation={section}", *more)
+
+
+def logged(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: line[key] for key in line if key.startswith(("evaluation/", "step"))} for line in lines]
+
+
+def test_every_checkpoint_is_judged_and_training_is_the_same(tmp_path):
+    def script(asked):
+        return said("Rating: [[4]]" if server.asked.index(asked) < 16 else "Rating: [[6]]")
+
+    with Server(script) as server:
+        run = evaluated(tmp_path / "with", server.url)
+    assert {path.stem for path in (tmp_path / "with/evaluation/model_answer").iterdir()} >= {"step-0", "step-2"}
+    first, *_, last = [line for line in logged(run.folder) if "evaluation/score" in line]
+    assert (first["step"], first["evaluation/score"], first["evaluation/missing"]) == (0, 4.0, 0.0)
+    assert (last["step"], last["evaluation/missing"]) == (2, 0.0)
+    assert last["evaluation/gain"] == pytest.approx(last["evaluation/score"] - 4)
+    assert 0 <= last["evaluation/gain_p"] <= 1
+    assert (tmp_path / "with/evaluation/report.html").is_file()
+    assert "judged 4.00" in run.output
+    plain = train("dpo/tiny", tmp_path / "without", *STEPS)
+    assert [line["loss"] for line in lines_of(run)] == [line["loss"] for line in lines_of(plain)]
+
+
+def lines_of(run):
+    return [
+        line
+        for line in map(json.loads, (run.folder / "metrics.jsonl").read_text().splitlines())
+        if "loss" in line and "evaluation/score" not in line
+    ]
+
+
+def test_a_judge_that_refuses_costs_a_warning(tmp_path):
+    with (
+        Server(in_turn(then=failed(401, "wrong key"))) as server,
+        pytest.warns(UserWarning, match=r"step-\d was not evaluated: http://.*: HTTP 401: wrong key"),
+    ):
+        run = evaluated(tmp_path, server.url)
+    assert 1 <= len(server.asked) <= 8, "those that were on their way when the first was refused"
+    assert len(lines_of(run)) == 2
+
+
+@pytest.mark.parametrize(
+    ("recipe", "section", "message"),
+    [
+        (
+            "dpo/tiny",
+            "{judge: gpt-4}",
+            "judge = 'gpt-4' names no endpoint; write judge: MODEL@http://localhost:8000/v1",
+        ),
+        ("dpo/tiny", "{judge: j@http://x/v1, limit: 0}", "limit = 0 must be at least 1"),
+        ("dpo/tiny", "{limit: 1}", "judge"),
+        ("dpo/tiny", "{judge: j@http://x/v1, judges: 2}", "judges"),
+        ("bradley_terry/tiny", "{judge: j@http://x/v1}", "a reward model answers no questions; take the section out"),
+        ("dpo/tiny", "{judge: j@openai, key_variable: NO_SUCH}", "needs a key; put it into the environment variable"),
+        ("dpo/tiny", "{judge: j@http://x/v1, questions: nowhere.jsonl}", "no questions at "),
+    ],
+)
+def test_what_cannot_work_is_said_before_training(tmp_path, monkeypatch, recipe, section, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r".") as caught:
+        build(load(recipe, [f"evaluation={section}"]))
+    assert message in str(caught.value)
