@@ -1,6 +1,7 @@
 """Optima that theory gives in closed form, as log-probabilities. Nothing here knows an objective."""
 
 from collections.abc import Callable
+from math import comb, sqrt
 
 import torch
 from torch import Tensor
@@ -64,6 +65,34 @@ def poft(data: Tensor, aligned_logps: Tensor, beta: float, gamma: float) -> Tens
 
     bound = torch.tensor(500.0, dtype=data.dtype)
     return policy(bisect(lambda constant: -policy(constant).logsumexp(-1), -bound, bound))
+
+
+def reverse_tilted(ref: Tensor, exponent: Tensor) -> Tensor:
+    """log of pi = ref / (1 - (exponent - c)), c such that it sums to 1: k3's gradient is that of KL(ref || pi)."""
+
+    def policy(c: Tensor) -> Tensor:
+        return ref / (1 - exponent + c)
+
+    low = exponent.max() - 1
+    c = bisect(lambda c: 1 - policy(c).sum(), low + 1e-12, low + 1e3)
+    return policy(c).log()
+
+
+def prompt_weight(method: str, share: float, size: int) -> float:
+    """Weight of a prompt that is solved with probability `share`, from groups of `size` answers."""
+    if method == "dr_grpo":
+        return (1 - 1 / size) * share * (1 - share)
+    if method == "disco":
+        return 1 - share**size - (1 - share) ** size
+    terms = [
+        comb(size, k) * share**k * (1 - share) ** (size - k) * sqrt(k * (size - k)) / size for k in range(size + 1)
+    ]
+    return sqrt((size - 1) / size) * sum(terms)
+
+
+def prompt_weight_limit(method: str, share: float) -> float:
+    """`prompt_weight` as groups grow."""
+    return {"grpo": sqrt(share * (1 - share)), "dr_grpo": share * (1 - share), "disco": 1.0}[method]
 
 
 def napo_dynamic_q(mean_margin: Tensor, alpha: float) -> float:

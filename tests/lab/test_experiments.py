@@ -15,6 +15,7 @@ SHORT = {
     "calibration": {"gammas": (0.5, 1), "steps": 200},
     "collapse": {"taus": (0.1, 1.0), "steps": 100},
     "entropy": {"answers": 6, "alphas": (0.5, 1.0, 2.0)},
+    "groups": {"starts": 1, "shares": (0.02, 0.5)},
     "label_noise": {"rates": (0.0, 0.4), "labels": 4000, "seeds": 3},
     "optima": {"starts": 1},
 }
@@ -62,6 +63,7 @@ def test_the_claims_hold(results, name):
         ("entropy", "error", 1e-3),
         ("entropy", "entropy", 1.0),
         ("entropy", "from_dpo", 1e-3),
+        ("groups", "error", 1e-1),
         ("label_noise", "exact", 1e-3),
         ("label_noise", "deviation", 1e-3),
         ("optima", "error", 1e-3),
