@@ -1,5 +1,7 @@
 """`alignkit check RECIPE [key=value ...]`"""
 
+from functools import partial
+
 import click
 
 from alignkit.cli import _arguments
@@ -10,12 +12,16 @@ from alignkit.cli._errors import user_errors
 @_arguments.recipe
 @_arguments.overrides
 @click.option("--processes", default=1, show_default=True, help="Processes the run will have.")
-def command(recipe: str, overrides: tuple[str, ...], processes: int) -> None:
-    """Validate RECIPE, report on its data, and print batch sizes, steps and tokens. Nothing is trained."""
+@click.option("--zero", type=click.Choice(["0", "2", "3"]), default="0", show_default=True, help="DeepSpeed's stage.")
+@click.option("--estimate/--no-estimate", default=True, help="Also memory and time; a few steps of a few layers run.")
+def command(recipe: str, overrides: tuple[str, ...], processes: int, zero: str, estimate: bool) -> None:
+    """Validate RECIPE, report on its data, print batch sizes, steps, tokens, memory and time. Nothing is trained."""
     from alignkit.cli._data_report import print_report
     from alignkit.recipe import load
+    from alignkit.recipe.estimate.estimate import estimate as needs_of
     from alignkit.recipe.plan import plan
 
     with user_errors():
-        for name, value in plan(load(recipe, overrides), processes, print_report).rows():
+        needs = partial(needs_of, processes=processes, zero=int(zero)) if estimate else None
+        for name, value in plan(load(recipe, overrides), processes, print_report, needs).rows():
             click.echo(f"{name:<24}{value}")
