@@ -1,6 +1,7 @@
 """`alignkit check RECIPE [key=value ...]`"""
 
 from functools import partial
+from typing import Literal
 
 import click
 
@@ -12,9 +13,9 @@ from alignkit.cli._errors import user_errors
 @_arguments.recipe
 @_arguments.overrides
 @click.option("--processes", default=1, show_default=True, help="Processes the run will have.")
-@click.option("--zero", type=click.Choice(["0", "2", "3"]), default="0", show_default=True, help="DeepSpeed's stage.")
+@click.option("--zero", type=click.Choice([0, 2, 3]), default=0, show_default=True, help="DeepSpeed's stage.")
 @click.option("--estimate/--no-estimate", default=True, help="Also memory and time; a few steps of a few layers run.")
-def command(recipe: str, overrides: tuple[str, ...], processes: int, zero: str, estimate: bool) -> None:
+def command(recipe: str, overrides: tuple[str, ...], processes: int, zero: Literal[0, 2, 3], estimate: bool) -> None:
     """Validate RECIPE, report on its data, print batch sizes, steps, tokens, memory and time. Nothing is trained."""
     from alignkit.cli._data_report import print_report
     from alignkit.recipe import load
@@ -22,6 +23,6 @@ def command(recipe: str, overrides: tuple[str, ...], processes: int, zero: str, 
     from alignkit.recipe.plan import plan
 
     with user_errors():
-        needs = partial(needs_of, processes=processes, zero=int(zero)) if estimate else None
+        needs = partial(needs_of, processes=processes, zero=zero) if estimate else None
         for name, value in plan(load(recipe, overrides), processes, print_report, needs).rows():
             click.echo(f"{name:<24}{value}")

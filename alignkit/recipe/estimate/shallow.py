@@ -79,7 +79,7 @@ def extrapolated(at: tuple[int, int], costs: tuple[float, float], layers: int) -
 
 def _replace_weights(model: nn.Module) -> None:
     """Weights and buffers on the meta device by ones that seem to lie in memory, tied ones by one."""
-    made: dict[int, torch.Tensor] = {}
+    made: dict[int, Any] = {}
     for module in model.modules():
         for tensors in (module._parameters, module._buffers):
             for name, old in tensors.items():
