@@ -1,6 +1,5 @@
 """`alignkit check RECIPE [key=value ...]`"""
 
-from functools import partial
 from typing import Literal
 
 import click
@@ -19,10 +18,15 @@ def command(recipe: str, overrides: tuple[str, ...], processes: int, zero: Liter
     """Validate RECIPE, report on its data, print batch sizes, steps, tokens, memory and time. Nothing is trained."""
     from alignkit.cli._data_report import print_report
     from alignkit.recipe import load
-    from alignkit.recipe.estimate.estimate import estimate as needs_of
+    from alignkit.recipe.estimate.estimate import estimate as needs
     from alignkit.recipe.plan import plan
+    from alignkit.recipe.preview import preview
 
     with user_errors():
-        needs = partial(needs_of, processes=processes, zero=zero) if estimate else None
-        for name, value in plan(load(recipe, overrides), processes, print_report, needs).rows():
+        read = load(recipe, overrides)
+        found = plan(read, processes, print_report)
+        rows = found.rows()
+        if estimate:
+            rows += needs(read, preview(read, processes), processes=processes, zero=zero).rows(found.steps)
+        for name, value in rows:
             click.echo(f"{name:<24}{value}")

@@ -100,6 +100,7 @@ def rehearse(recipe: Recipe, preview: Preview, rows: Rows, model: Any, folder: P
     settings = TrainSpec(shared_prefix=recipe.settings.shared_prefix)
     alone = replace(balanced(recipe, preview.data.train), settings=settings, report=())
     alone = replace(alone, train={**kept, **quiet, **options})
+    args = training_arguments(alone, 1)
     trainer, _ = TRAINERS[family_of(type(alone.objective))]
     adapter = adapter_of(recipe)
     reference = {}
@@ -109,10 +110,10 @@ def rehearse(recipe: Recipe, preview: Preview, rows: Rows, model: Any, folder: P
         model=model,
         objective=alone.objective,
         shared_prefix=recipe.settings.shared_prefix,
-        args=training_arguments(alone, 1),
+        args=args,
         train_dataset=rows.dataset,
         processing_class=preview.tokenizer,
         peft_config=adapter,
         **reference,
-        **own_options(recipe),
+        **own_options(recipe, args),
     )
