@@ -28,3 +28,10 @@ class RecipeInWandb(TrainerCallback):
         config = wandb.run.config
         owned = {key: None for key in OBJECTIVE_OWNS if key in config}
         config.update({**owned, "recipe": redact(self.recipe.resolved())}, allow_val_change=True)
+
+
+def end_tracked_run() -> None:
+    """End this process's wandb run, if there is one, so that the next trainer begins its own."""
+    wandb: Any = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish()

@@ -1,6 +1,7 @@
 import logging
 
 import pytest
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from alignkit.models.load import load_tokenizer
 from alignkit.models.reward import load_reward_model
@@ -110,3 +111,13 @@ def test_specs_that_make_no_sense():
     assert RewardSpec(members=(EXACT, RuleMember(rule=EXACT.rule, name="again"))).combine == make("mean")
     assert_refuses("function = 'f' names no module; write module.f", FunctionMember, function="f")
     assert_refuses("batch_tokens = 0 must be at least 1", ModelMember, model="m", batch_tokens=0)
+
+
+def test_members_that_give_several_numbers_are_refused(reward_model, recipe_folder):
+    """A classifier among reward models: its labels are another scale than theirs, or none."""
+    judge = ModelMember(model=str(reward_model))
+    classes = recipe_folder / "classes"
+    config = AutoConfig.from_pretrained(reward_model, num_labels=2)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(classes)
+    spec = RewardSpec(members=(judge, ModelMember(model=str(classes))), on_member_failure="drop")
+    assert_refuses(f"{classes} gives 2 numbers for a text; a reward model gives 1", load_reward, spec, recipe_folder)

@@ -16,6 +16,7 @@ from alignkit.recipe.build import build, default_output, load_recipe_data, load_
 from alignkit.recipe.ensemble.results import Results, results_of
 from alignkit.recipe.provenance import save_provenance
 from alignkit.recipe.schema import Recipe
+from alignkit.recipe.trackers import end_tracked_run
 from alignkit.rewards.shared import FILE
 
 UNSHARDED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
@@ -43,6 +44,7 @@ def train_ensemble(
         trainer.save_model()
         trainer.create_model_card()
         backbone.take_back(trainer)
+        end_tracked_run()
     if not trainer.is_world_process_zero():
         return None
     folder = output_of(recipe)
@@ -96,6 +98,7 @@ class Backbone:
     def take_back(self, trainer: Any) -> None:
         """Keep the model of a member that is trained and saved, without its adapter and its head."""
         self.model = None
-        if isinstance(trainer.model, PeftModel) and trainer.accelerator.distributed_type in UNSHARDED and self.head:
+        whole = trainer.accelerator.distributed_type in UNSHARDED
+        if isinstance(trainer.model, PeftModel) and self.head is not None and whole:
             self.model = trainer.model.unload()
             setattr(self.model, HEAD, self.head)
