@@ -1,5 +1,6 @@
 """Pure pieces that several objectives share."""
 
+import math
 from collections.abc import Mapping
 from typing import get_args
 
@@ -91,6 +92,13 @@ def one_of(choices: object, **values: str) -> None:
     for name, value in values.items():
         if value not in get_args(choices):
             raise ValueError(f"{name} = {value!r} must be one of {', '.join(get_args(choices))}")
+
+
+def finite(**numbers: float) -> None:
+    """Refuse hyperparameters that are infinite or no number."""
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} = {value} must be a finite number")
 
 
 def positive(**numbers: float) -> None:

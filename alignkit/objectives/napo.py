@@ -1,6 +1,5 @@
 """NaPO: noise-aware preference optimisation by the generalised cross entropy."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from alignkit.objectives._base import Loss, PairObjective
 from alignkit.objectives._batches import PairLogps
-from alignkit.objectives._ops import one_of, pair_loss, positive
+from alignkit.objectives._ops import finite, one_of, pair_loss, positive
 
 Margin = Literal["sum", "token"]
 
@@ -37,8 +36,7 @@ class NaPO(PairObjective):
         if self.q == "dynamic":
             alpha, margin = 0.5 if self.alpha is None else self.alpha, self.margin or "token"
             one_of(Margin, margin=margin)
-            if not math.isfinite(alpha):
-                raise ValueError(f"alpha = {alpha} must be a finite number")
+            finite(alpha=alpha)
             # filled in here, so that a saved recipe says what was used
             object.__setattr__(self, "alpha", alpha)
             object.__setattr__(self, "margin", margin)

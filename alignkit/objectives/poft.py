@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from alignkit.objectives._base import Loss, TokenObjective
 from alignkit.objectives._batches import TokenLogps
-from alignkit.objectives._ops import positive, trained_logps
+from alignkit.objectives._ops import finite, positive, trained_logps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,7 @@ class PoFT(TokenObjective):
 
     def __post_init__(self) -> None:
         positive(beta=self.beta)
+        finite(gamma=self.gamma)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -101,6 +101,13 @@ def _heads(written: Written) -> Iterator[Finding]:
         yield ("model", "head_only"), " is for reward models, which this objective does not train", "remove it"
 
 
+def _dropout(written: Written) -> Iterator[Finding]:
+    adapter = written.model and written.model.adapter
+    if adapter and adapter.dropout and written.option("disable_dropout"):
+        what = " is switched off by TRL for this method, in silence"
+        yield ("model", "adapter", "dropout"), what, "write train.disable_dropout: false, or remove it"
+
+
 def _teachers(written: Written) -> Iterator[Finding]:
     reads = written.objective is None or "aligned_logps" in written.objective.columns
     if written.teachers and not reads:
@@ -215,6 +222,7 @@ RULES: tuple[Callable[[Written], Iterator[Finding]], ...] = (
     _pairs,
     _revisions,
     _heads,
+    _dropout,
     _teachers,
     _reward,
     _ensemble,

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from math import log
+from math import log, nan
 
 import pytest
 import torch
@@ -139,5 +139,6 @@ def test_every_recorded_case_runs():
 
 def test_refusals():
     assert_refuses("beta = 0.0 must be a finite number above 0", make, "poft", beta=0)
+    assert_refuses("gamma = nan must be a finite number", make, "poft", gamma=nan)
     missing = "column 'aligned_logps' is not in the batch; it has no columns"
     assert_refuses(missing, PoFT(), replace(TOKENS, columns={}))

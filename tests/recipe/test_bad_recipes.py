@@ -337,6 +337,11 @@ CASES = {
         TOP + "  padding_free: true\n",
         "5: train.padding_free is switched off by TRL for pairs, in silence; remove it",
     ),
+    "dropout of an adapter that TRL switches off": (
+        PAIRS + "model: {path: org/model, adapter: {rank: 4, dropout: 0.1}}\n" + DATA,
+        "2: model.adapter.dropout is switched off by TRL for this method, in silence; "
+        "write train.disable_dropout: false, or remove it",
+    ),
     "reference of tokens": (
         TOKENS + MODEL + DATA + "train: {precompute_ref_log_probs: true}\n",
         "4: train.precompute_ref_log_probs is an option of TRL's DPOConfig, and this objective trains with SFTConfig; "

@@ -83,7 +83,7 @@ def test_the_old_handbook(converted):
     assert (model.path, model.revision, model.precision) == ("org/chat-7b-sft", None, "bfloat16")
     assert model.attention == "flash_attention_2"
     adapter = model.adapter
-    assert (adapter.rank, adapter.alpha, adapter.dropout, adapter.quantize) == (128, 64, 0.05, "4bit")
+    assert (adapter.rank, adapter.alpha, adapter.dropout, adapter.quantize) == (128, 64, 0.0, "4bit")
     assert adapter.targets == ("q_proj", "k_proj", "v_proj", "o_proj")
     train = [(source.source, source.split, source.weight) for source in recipe.data.train]
     assert train == [("org/feedback", "train_prefs", 0.5), ("org/more-feedback", "train_prefs", 1.0)]
@@ -286,9 +286,23 @@ def test_adapters_take_trl_s_defaults(converted):
     recipe, reasons, _ = converted(MODEL + DATA + "use_peft: true\n")
     theirs = trl.ModelConfig()
     adapter = recipe.model.adapter
-    assert (adapter.rank, adapter.alpha, adapter.dropout) == (theirs.lora_r, theirs.lora_alpha, theirs.lora_dropout)
+    assert (adapter.rank, adapter.alpha) == (theirs.lora_r, theirs.lora_alpha)
     assert adapter.targets == ("q_proj", "v_proj")
     assert "adapts q_proj and v_proj" in reasons["use_peft"]
+
+
+def test_dropout_is_carried_over_where_trl_applies_it(converted):
+    default = trl.ModelConfig().lora_dropout
+    adapted = MODEL + DATA + "use_peft: true\nlora_target_modules: [all-linear]\n"
+    recipe, _, _ = converted(adapted, "sft.yaml")
+    assert recipe.model.adapter.dropout == default
+    recipe, _, _ = converted(adapted + "disable_dropout: false\nlora_dropout: 0.2\n")
+    assert recipe.model.adapter.dropout == 0.2
+    recipe, reasons, _ = converted(adapted + "lora_dropout: 0.2\n")
+    assert recipe.model.adapter.dropout == 0
+    assert reasons["lora_dropout"].endswith(
+        "lora_dropout: is switched off by this script unless disable_dropout is false"
+    )
 
 
 def test_adapters_of_every_layer(converted):

@@ -16,8 +16,8 @@ _RENAMED = {
 _LORA = {  # key: (name here, TRL's default where it is not ours)
     "lora_r": ("model.adapter.rank", 16),
     "lora_alpha": ("model.adapter.alpha", 32),
-    "lora_dropout": ("model.adapter.dropout", 0.05),
 }
+_DROPOUT = 0.05  # TRL's default
 _LORA_ONLY = ("use_rslora", "lora_modules_to_save", "lora_target_parameters", "bnb_4bit_quant_storage")
 
 
@@ -67,6 +67,7 @@ def _precision(translation: Translation, adapted: bool) -> None:
 def _adapter(translation: Translation) -> None:
     for key, (name, default) in _LORA.items():
         translation.put(name, translation.take(key, default), key)
+    _dropout(translation)
     translation.put("model.adapter.targets", _targets(translation), "lora_target_modules")
     if translation.take("use_dora"):
         translation.put("model.adapter.dora", True, "use_dora")
@@ -74,6 +75,16 @@ def _adapter(translation: Translation) -> None:
     for key in _LORA_ONLY:
         if translation.take(key):
             translation.leave(key, "has no counterpart in model.adapter")
+
+
+def _dropout(translation: Translation) -> None:
+    key = "lora_dropout"
+    value = translation.take(key)
+    texts_only = translation.recipe["objective"]["name"] in ("nll", "mixce")
+    if texts_only or translation.rest.get("disable_dropout") is False:
+        translation.put("model.adapter.dropout", _DROPOUT if value is None else value, key)
+    elif value:
+        translation.leave(key, "is switched off by this script unless disable_dropout is false")
 
 
 def _targets(translation: Translation) -> str | list[str]:
@@ -104,7 +115,7 @@ def _quantize(translation: Translation) -> None:
 
 
 def _no_adapter(translation: Translation) -> None:
-    idle: list[Any] = [*_LORA, *_LORA_ONLY, "lora_target_modules", "use_dora", "bnb_4bit_quant_type"]
+    idle: list[Any] = [*_LORA, *_LORA_ONLY, "lora_dropout", "lora_target_modules", "use_dora", "bnb_4bit_quant_type"]
     for key in (*idle, "use_bnb_nested_quant"):
         if translation.take(key):
             translation.leave(key, "has no effect without use_peft")
