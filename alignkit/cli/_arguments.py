@@ -31,5 +31,10 @@ def complete_model(context: click.Context, parameter: click.Parameter, incomplet
     return [CompletionItem(incomplete, type="dir")]
 
 
+revision_prompt = click.option(
+    "--revision-prompt",
+    type=click.Path(path_type=Path),
+    help="File with {prompt} and {draft}; by default the one saved beside the model.",
+)
 recipe = click.argument("recipe", shell_complete=complete_recipe)
 overrides = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=complete_key)

@@ -1,61 +1,52 @@
 """`alignkit chat MODEL`"""
 
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from alignkit.cli._arguments import complete_model
+from alignkit.cli import _arguments, _chatting
 from alignkit.cli._errors import user_errors
 
 if TYPE_CHECKING:
-    from alignkit.generation import Message, TransformersSampler
+    from alignkit.generation import Chat, Message, TransformersSampler
 
 HELP = "/reset forgets the conversation, /quit ends it; Ctrl-C stops an answer"
 
 
 @click.command(name="chat")
-@click.argument("model", shell_complete=complete_model)
+@click.argument("model", shell_complete=_arguments.complete_model)
 @click.option("--adapter-of", metavar="MODEL", help="An adapter's model, if the one that it names is not here.")
 @click.option("--system", metavar="TEXT", help="A system message before the conversation.")
+@click.option("--revise", "rounds", default=0, metavar="N", type=click.IntRange(0), help="Improve an answer N times.")
+@_arguments.revision_prompt
 @click.option("--temperature", default=0.7, show_default=True, type=click.FloatRange(0), help="0 is greedy.")
 @click.option("--max-new-tokens", default=512, show_default=True, type=click.IntRange(1), help="Tokens of an answer.")
 @click.option("--chat-template", metavar="FILE", help="A Jinja file, for models without a template of their own.")
 @click.option("--seed", default=0, show_default=True, help="Of the draws.")
 def command(
-    model: str,
-    adapter_of: str | None,
-    system: str | None,
-    temperature: float,
-    max_new_tokens: int,
-    chat_template: str | None,
-    seed: int,
+    model: str, adapter_of: str | None, system: str | None, rounds: int, revision_prompt: Path | None, **options: Any
 ) -> None:
     """Talk with MODEL: a folder of a model or an adapter, a Hub id, package:PACKAGE/FILE.gguf or tiny:ARCHITECTURE.
 
     In a terminal, /reset forgets the conversation and /quit ends it. Otherwise every line of the standard input is a
     turn of one conversation, and the answers are printed.
+
+    With --revise each draft is shown, and the conversation goes on from the last one. MODEL was trained with srpo then,
+    or --revision-prompt says how it is asked.
     """
-    from alignkit.generation import TransformersSampler
-    from alignkit.models.inference import load_for_inference
-
     with user_errors():
-        loaded, processor = load_for_inference(model, base=adapter_of, chat_template=chat_template)
-        if not processor.chat_template:
-            raise ValueError(f"{model} has no chat template, so it is no chat model; write --chat-template FILE")
-        tokenizer: Any = getattr(processor, "tokenizer", processor)  # of a model that sees images, too
-        tokenizer.chat_template = processor.chat_template
-        sampler = TransformersSampler(
-            model=loaded, tokenizer=tokenizer, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
-        )
-        talk(sampler, system)
+        if revision_prompt is not None and not rounds:
+            raise ValueError("--revision-prompt has no effect without --revise; write --revise N or leave it out")
+        revise = _chatting.revision_prompt(model, revision_prompt) if rounds else None
+        talk(_chatting.chat_sampler(model, base=adapter_of, **options), system, revise, rounds)
 
 
-def talk(sampler: "TransformersSampler", system: str | None = None) -> None:
-    """Answer turn after turn until there are no more.
+def talk(sampler: "TransformersSampler", system: str | None = None, revise: Any = None, rounds: int = 0) -> None:
+    """Answer turn after turn until there are no more, each answer revised so many rounds with the prompt `revise`.
 
     Raises:
         ValueError: the template takes no system message.
@@ -74,7 +65,7 @@ def talk(sampler: "TransformersSampler", system: str | None = None) -> None:
         else:
             asked: list[Message] = [*chat, {"role": "user", "content": text}]
             try:
-                answer = _answer(replace(sampler, seed=sampler.seed + turns), asked)
+                answer = _answer(replace(sampler, seed=sampler.seed + turns), asked, revise, rounds)
             except TemplateError as error:
                 raise ValueError(f"the model's chat template refuses this conversation: {error}") from None
             except ConversationTooLong as error:
@@ -103,17 +94,31 @@ def _turns() -> Iterator[str]:
             yield text
 
 
-def _answer(sampler: "TransformersSampler", chat: "list[Message]") -> str:
-    """Print an answer as it comes. One that is interrupted is part of the conversation as far as it came."""
-    from alignkit.data.marked import visible
+def _answer(sampler: "TransformersSampler", chat: "Chat", revise: Any, rounds: int) -> str:
+    """Print an answer as it comes, then its revisions; the last is the answer.
 
-    pieces: list[str] = []
+    One that is interrupted is the last, and part of the conversation as far as it came.
+    """
+    from alignkit.data.marked import visible
+    from alignkit.generation.revise import drafts
+
+    drafted: list[str] = []
 
     def write(piece: str) -> None:
-        pieces.append(piece)
+        drafted[-1] += piece
         click.echo(visible(piece), nl=False)
 
-    with suppress(KeyboardInterrupt):
-        sampler.stream(chat, write)
-    click.echo()
-    return "".join(pieces)
+    def stream(chats: "Sequence[Chat]", n: int = 1) -> list[list[str]]:
+        if rounds:
+            click.secho(f"draft {len(drafted)}: ", dim=True, nl=False)
+        drafted.append("")
+        text = sampler.stream(chats[0], write)
+        click.echo()
+        return [[text]]
+
+    try:
+        for _ in drafts(stream, revise, chat, rounds):
+            pass
+    except KeyboardInterrupt:
+        click.echo()
+    return drafted[-1]

@@ -39,7 +39,7 @@ class Parrot:
 def converse(monkeypatch, capsys):
     """Say lines to a parrot; returns what it was asked, and what was printed."""
 
-    def run(*lines, system=None, terminal=False):
+    def run(*lines, system=None, terminal=False, **options):
         says = iter(lines)
 
         def say(prompt=""):
@@ -52,7 +52,7 @@ def converse(monkeypatch, capsys):
         monkeypatch.setattr("builtins.input", say)
         monkeypatch.setattr("sys.stdin.isatty", lambda: terminal, raising=False)
         parrot = Parrot()
-        talk(parrot, system)
+        talk(parrot, system, **options)
         return parrot.asked, capsys.readouterr()
 
     return run
@@ -109,6 +109,32 @@ def test_a_terminal_is_told_the_commands(converse):
     assert printed.out == "one indeed\n\n"
 
 
+def better(chat, draft):
+    return [*chat[:-1], {"role": "user", "content": f"better than {draft}"}]
+
+
+def test_every_draft_is_shown_and_the_last_is_the_answer(converse):
+    asked, printed = converse("one", "two", revise=better, rounds=2)
+    last = "better than better than one indeed indeed indeed"
+    assert [chat for _, chat in asked[:3]] == [
+        ["one"],
+        ["better than one indeed"],
+        ["better than better than one indeed indeed"],
+    ]
+    assert asked[3] == (6, ["one", last, "two"])
+    assert printed.out.splitlines()[:3] == [
+        "draft 0: one indeed",
+        "draft 1: better than one indeed indeed",
+        f"draft 2: {last}",
+    ]
+
+
+def test_an_interrupted_draft_is_the_last(converse):
+    asked, printed = converse("interrupt", "one", revise=better, rounds=1)
+    assert asked[1][1] == ["interrupt", "interrupt ", "one"]
+    assert printed.out.startswith("draft 0: interrupt \ndraft 0: one indeed\n")
+
+
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ALIGNKIT_CACHE", str(tmp_path / "cache"))
@@ -138,6 +164,19 @@ def test_a_model_without_a_template_is_no_chat_model(cache, tmp_path):
     (tmp_path / "x.jinja").write_text("{{ messages[-1]['content'] }}")
     more = ["--chat-template", str(tmp_path / "x.jinja"), "--max-new-tokens", "2"]
     assert CliRunner().invoke(main, ["chat", str(tmp_path / "plain"), *more], input="hello\n").exit_code == 0
+
+
+def test_any_model_revises_with_a_prompt_of_its_own(cache, tmp_path):
+    (tmp_path / "ask.txt").write_text("{prompt} {draft}")
+    few = ["chat", "tiny:llama", "--max-new-tokens", "2", "--revision-prompt", str(tmp_path / "ask.txt")]
+    result = CliRunner().invoke(main, [*few, "--revise", "2"], input="hello\n")
+    assert result.exit_code == 0, result.output
+    assert [f"draft {number}: " in result.stdout for number in range(4)] == [True, True, True, False]
+    result = CliRunner().invoke(main, few, input="hello\n")
+    assert result.exit_code == 2
+    assert "--revision-prompt has no effect without --revise; write --revise N or leave it out" in result.stderr
+    result = CliRunner().invoke(main, ["chat", str(tmp_path), "--revise", "1"], input="hello\n")
+    assert "has no revision_prompt.txt" in result.stderr
 
 
 def test_a_model_that_is_not_there(cache):

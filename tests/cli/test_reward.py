@@ -7,7 +7,8 @@ from click.testing import CliRunner
 
 from alignkit.cli import main
 from alignkit.models.spec import ModelSpec
-from alignkit.recipe import reward_scores
+from alignkit.recipe import load, reward_scores
+from alignkit.recipe.build import load_recipe_data
 from alignkit.rewards.model import ModelReward
 from tests.recipes.runs import RECIPES, train
 
@@ -48,6 +49,17 @@ def test_pairs_are_scored_as_the_model_scores_them(trained, tmp_path, which):
         assert [row["reward_chosen"], row["reward_rejected"]] == pytest.approx(expected, abs=1e-5)
         assert row["truncated"] == 0
     assert [path.name for path in tmp_path.iterdir()] == ["scored.jsonl"]
+
+
+def test_mmpo_learns_from_them(trained, tmp_path):
+    output = tmp_path / "scored.jsonl"
+    assert score(trained[0], PAIRS, "--limit", 4, "-o", output, "--name", "reward").exit_code == 0
+    columns = "{score_chosen: reward_chosen, score_rejected: reward_rejected}"
+    changes = [f"data.train=[{{source: {output}, columns: {columns}}}]", "data.eval=[]", "train.eval_strategy=no"]
+    data = load_recipe_data(load("mmpo/tiny", changes)).train
+    for name in ("chosen", "rejected"):
+        assert data[f"score_{name}"][:] == [row[f"reward_{name}"] for row in rows(output)]
+    assert len(train("mmpo/tiny", tmp_path / "mmpo", *changes).losses) == 2
 
 
 @pytest.mark.parametrize(
