@@ -58,7 +58,7 @@ def test_mmpo_learns_from_them(trained, tmp_path):
     changes = [f"data.train=[{{source: {output}, columns: {columns}}}]", "data.eval=[]", "train.eval_strategy=no"]
     data = load_recipe_data(load("mmpo/tiny", changes)).train
     for name in ("chosen", "rejected"):
-        assert data[f"score_{name}"][:] == [row[f"reward_{name}"] for row in rows(output)]
+        assert sorted(data[f"score_{name}"][:]) == sorted(row[f"reward_{name}"] for row in rows(output))
     assert len(train("mmpo/tiny", tmp_path / "mmpo", *changes).losses) == 2
 
 
