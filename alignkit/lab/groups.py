@@ -81,7 +81,7 @@ class GroupWeights(Experiment):
         return {"case": name, "G": groups.size, "p": None, "measured": None, "theory": None, "error": error}
 
     def _weights(self, size: int) -> list[Row]:
-        rows = []
+        rows: list[Row] = []
         for name, objective in WEIGHTS.items():
             for share in self.shares:
                 measured = prompt_weight(objective, share, size)

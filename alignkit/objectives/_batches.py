@@ -192,7 +192,10 @@ class GroupLogps(Batch):
         if self.logps.ndim != 3:
             raise ValueError(f"GroupLogps.logps has shape {tuple(self.logps.shape)}; expected (P, G, T)")
         prompts, answers, tokens = self.logps.shape
-        expected = {"rewards": [(prompts, answers)], "sampler_ratios": [(prompts, answers, n) for n in (tokens, 1)]}
+        expected: dict[str, list[tuple[int, ...]]] = {
+            "rewards": [(prompts, answers)],
+            "sampler_ratios": [(prompts, answers, n) for n in (tokens, 1)],
+        }
         for item in fields(self):
             value, shapes = getattr(self, item.name), expected.get(item.name, [(prompts, answers, tokens)])
             if isinstance(value, Tensor) and tuple(value.shape) not in shapes:

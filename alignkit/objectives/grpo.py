@@ -106,14 +106,14 @@ class GRPO(GroupObjective):
         return self._reduced(batch, losses, trained, metrics)
 
     def _reduced(self, batch: GroupLogps, losses: Tensor, trained: Tensor, metrics: dict[str, Tensor]) -> Loss:
-        answers, tokens = batch.rewards.numel(), batch.mask.bool().sum()
+        tokens = batch.mask.bool().sum()
+        answers = torch.tensor(batch.rewards.numel(), device=tokens.device)
         if self.reduction == "grpo":
             terms, count = batch.token_means(losses).sum(dim=1), answers
         else:
             longest = self.max_completion_length or batch.logps.shape[2]
             terms = batch.trained(losses).sum(dim=(1, 2))
             count = answers * longest if self.reduction == "dr_grpo" else tokens
-        count = torch.as_tensor(count, device=terms.device)
         if self.entropy_coef:
             # The bonus is a mean over the tokens trained, whatever the losses are divided by
             bonus = torch.where(trained, _entropies(batch), 0).sum(dim=(1, 2))

@@ -39,6 +39,8 @@ class GroupTrainer(ObjectiveTrainer, GRPOTrainer):
     """
 
     family = GroupObjective
+    num_generations: int
+    num_generations_eval: int
     rewards: Tensor  # of the last generation on all ranks, (N,); NaN where no source scored the answer
     learns: bool = True  # whether the last generation had something to learn from
 
@@ -56,7 +58,7 @@ class GroupTrainer(ObjectiveTrainer, GRPOTrainer):
         config = copy(kwargs["args"])
         check_options(config)
         config.beta = float(objective.needs_reference)  # all that TRL still reads it for: whether to load a reference
-        dataset = kwargs.get("train_dataset")
+        dataset: Any = kwargs.get("train_dataset")
         if hasattr(dataset, "__len__"):
             check_prompts([1] * len(dataset), None, None)  # TRL would fail on an empty one, far from here
         super().__init__(*args, objective=objective, **{**kwargs, "args": config})
@@ -91,7 +93,7 @@ class GroupTrainer(ObjectiveTrainer, GRPOTrainer):
             compute_entropy=True,
             compute_aux_loss=router_weight is not None,
         )
-        batch = self._group_batch(inputs, logps, entropies)
+        batch: Any = self._group_batch(inputs, logps, entropies)
         steps = _seams.accumulation_steps(self) if training else 1
         if self.objective.counts_micro_batch:
             value, sums = self._loss(batch, None)
@@ -142,11 +144,14 @@ class GroupTrainer(ObjectiveTrainer, GRPOTrainer):
         compute_entropy: bool = False,
         compute_aux_loss: bool = False,
         **pictures: Any,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """TRL's, of the policy, its old self and the reference alike, with our forward behind."""
+    ) -> tuple[Tensor, Any, Any]:
+        """TRL's, of the policy, its old self and the reference alike, with our forward behind.
+
+        Log-probs and entropies (N, T), and the auxiliary loss; None for what was not asked for.
+        """
         if any(value is not None for value in pictures.values()):
             raise ValueError("methods that learn from groups take text only; the data hold pictures")
-        found = []
+        found: list[Any] = []
         for ids, mask in zip(
             *(rows.split(batch_size or len(rows)) for rows in (input_ids, attention_mask)), strict=True
         ):
