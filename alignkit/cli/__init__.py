@@ -28,6 +28,7 @@ COMMANDS = {
     "completion": "Print what makes a shell complete commands, recipes and keys.",
     "schema": "Print the JSON Schema of recipes, for editors.",
     "lab": "Run objectives to their optimum and compare with theory.",
+    "study": "Run experiments that train models.",
 }
 
 

@@ -12,7 +12,7 @@ from dataclasses import fields
 from typing import Any
 
 from alignkit import lookup
-from alignkit.lab._experiment import Claim, Experiment, Result
+from alignkit.lab._experiment import Claim, Experiment, Result, construct
 
 __all__ = ["Claim", "Experiment", "Result", "find", "make", "names"]
 
@@ -33,10 +33,7 @@ def make(name: str, full: bool = False, **settings: Any) -> Experiment:
     Raises:
         ValueError: a bad name, an unknown setting, or a value of the wrong type.
     """
-    cls = find(name)
-    several = {field.name for field in fields(cls) if isinstance(field.default, tuple)}
-    given = {k: (v,) if k in several and not isinstance(v, list | tuple) else v for k, v in settings.items()}
-    return lookup.construct(cls, {**(cls.full if full else {}), **given})
+    return construct(find(name), full, settings)
 
 
 def make_all(full: bool = False, **settings: Any) -> Mapping[str, Experiment]:

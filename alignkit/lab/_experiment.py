@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 from matplotlib.figure import Figure
+
+from alignkit import lookup
 
 Row = Mapping[str, Any]  # of JSON's scalars; None where a column does not apply
 
@@ -53,10 +55,21 @@ class Experiment(ABC):
     def draw(self, figure: Figure, rows: Sequence[Row]) -> None:
         """The rows as a picture."""
 
+    def shown(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """The table that is printed, where all rows are too many to read."""
+        return rows
+
     def run(self) -> Result:
         """Compute the rows and check the claims."""
         rows = self.rows()
         return Result(type(self).__module__.rpartition(".")[2], asdict(self), rows, self.claims(rows))
+
+
+def construct(cls: type[Experiment], full: bool, settings: Mapping[str, Any]) -> Experiment:
+    """An experiment, quick unless `full`; where several numbers are wanted, one will do. ValueError on bad settings."""
+    several = {field.name for field in fields(cls) if isinstance(field.default, tuple)}
+    given = {k: (v,) if k in several and not isinstance(v, list | tuple) else v for k, v in settings.items()}
+    return lookup.construct(cls, {**(cls.full if full else {}), **given})
 
 
 def below(text: str, measured: float, bound: float) -> Claim:

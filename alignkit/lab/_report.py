@@ -17,13 +17,14 @@ from alignkit import __version__
 from alignkit.lab._experiment import Experiment, Result, Row
 
 
-def table(result: Result) -> Table:
-    """The rows, for rich to print."""
+def table(experiment: Experiment, result: Result) -> Table:
+    """The rows that the experiment shows, for rich to print."""
+    rows = experiment.shown(result.rows)
     printed = Table(title=result.experiment, title_style="bold")
-    for name in result.rows[0]:
-        number = any(isinstance(row[name], int | float) for row in result.rows)
+    for name in rows[0]:
+        number = any(isinstance(row[name], int | float) for row in rows)
         printed.add_column(name.replace("_", " "), justify="right" if number else "left", overflow="fold")
-    for row in result.rows:
+    for row in rows:
         printed.add_row(*map(_cell, row.values()))
     return printed
 

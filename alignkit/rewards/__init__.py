@@ -10,11 +10,11 @@ tensor([1.5000, 2.0000])
 from typing import Any
 
 from alignkit import lookup
-from alignkit.rewards._best_of_n import best_of_n, kl_bound
+from alignkit.rewards._best_of_n import best_of_each, best_of_n, kl_bound
 from alignkit.rewards._combine import Combine
 from alignkit.rewards._reward import Reward, RewardError
 
-__all__ = ["Combine", "Reward", "RewardError", "best_of_n", "find", "kl_bound", "make", "names"]
+__all__ = ["Combine", "Reward", "RewardError", "best_of_each", "best_of_n", "find", "kl_bound", "make", "names"]
 
 RULES = "alignkit.rewards.combine"
 

@@ -26,6 +26,11 @@ def best_of_n(proxy: Tensor | Sequence[float], gold: Tensor | Sequence[float], n
     Source: Coste et al. 2024, arXiv:2310.02743, whose code keeps the gold rewards of an ensemble in the order of its
     first member; here they always belong to their answers.
     """
+    return best_of_each(proxy, gold, [n])[0]
+
+
+def best_of_each(proxy: Tensor | Sequence[float], gold: Tensor | Sequence[float], sizes: Sequence[int]) -> Tensor:
+    """`best_of_n` for several n at once, which sorts the answers once; (len(sizes),)."""
     proxies, golds = (
         value.double() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
         for value in (proxy, gold)
@@ -33,14 +38,16 @@ def best_of_n(proxy: Tensor | Sequence[float], gold: Tensor | Sequence[float], n
     if proxies.ndim != 1 or proxies.shape != golds.shape:
         raise ValueError(f"proxy and gold have shapes {tuple(proxies.shape)} and {tuple(golds.shape)}; expected (N,)")
     total = len(proxies)
-    if not 1 <= n <= total:
-        raise ValueError(f"n = {n} must be from 1 to the number of answers, {total}")
+    for n in sizes:
+        if not 1 <= n <= total:
+            raise ValueError(f"n = {n} must be from 1 to the number of answers, {total}")
     if proxies.isnan().any():
         raise ValueError(f"the proxy reward of answer {int(proxies.isnan().nonzero()[0])} is NaN, which has no rank")
-    _, place = proxies.unique(return_inverse=True)  # in ascending order
-    weights = torch.zeros_like(golds).scatter(0, place.argsort(stable=True), _weights(total, n, proxies.device))
-    shares = torch.zeros_like(golds).index_add(0, place, weights)  # of each distinct proxy reward
-    value = (shares / place.bincount(minlength=total))[place] @ golds
+    _, place, count = proxies.unique(return_inverse=True, return_counts=True)  # in ascending order
+    weights = torch.stack([_weights(total, n, proxies.device) for n in sizes])
+    shares = weights.new_zeros(len(sizes), len(count)).index_add(1, place.sort().values, weights)  # of equal proxies
+    means = golds.new_zeros(len(count)).index_add(0, place, golds) / count
+    value = shares @ means
     return value.to(gold.dtype) if isinstance(gold, Tensor) and gold.is_floating_point() else value
 
 
