@@ -8,12 +8,12 @@ from alignkit.lab._experiment import construct
 
 __all__ = ["find", "make", "names"]
 
-COMMANDS = {"bench", "demo"}  # files here that are run by commands of their own
+NO_STUDIES = {"bench", "bench_step", "demo", "flops"}  # files here that are run by commands of their own
 
 
 def names() -> list[str]:
     """Names of the studies."""
-    return [name for name in lookup.names(__name__) if name not in COMMANDS]
+    return [name for name in lookup.names(__name__) if name not in NO_STUDIES]
 
 
 def find(name: str) -> type[Experiment]:

@@ -14,7 +14,7 @@ from alignkit.lab import Claim, Experiment
 from alignkit.lab._experiment import Row, above
 from alignkit.rewards import Combine, best_of_each, kl_bound, make
 from alignkit.studies._features import Features
-from alignkit.studies._text import Text
+from alignkit.studies._text import LETTERS, Text
 from alignkit.studies._worlds import Answers, Proxies, World, train
 
 WorldName = Literal["features", "text"]
@@ -62,6 +62,8 @@ class Overoptimization(Experiment):
             raise ValueError(f"answers = {self.answers} leave no n beyond 1; write 16 or more")
         if self.pairs < self.prompts or self.pairs % self.prompts:
             raise ValueError(f"pairs = {self.pairs} must be a multiple of prompts = {self.prompts}")
+        if "text" in self.worlds and self.prompts > len(LETTERS):
+            raise ValueError(f"prompts = {self.prompts} are more than the {len(LETTERS)} letters of the text world")
         if any(not 0 <= share < 0.5 for share in self.flips):
             raise ValueError(f"flips = {list(self.flips)} must be shares from 0 up to, not including, 0.5")
         if any(not coefficient > 0 for coefficient in self.coefficients):
