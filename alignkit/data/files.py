@@ -23,6 +23,7 @@ Rows = Iterator[tuple[str, dict[str, Any] | BadRow]]  # (place, row): ("pairs.js
 
 UTF8_MARK = b"\xef\xbb\xbf"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+NO_TEXT = "the file is damaged, or no UTF-8 text"
 
 
 def read_file(path: Path, label: str, split: str = "train") -> Rows:
@@ -54,22 +55,41 @@ def decoded(path: Path, label: str) -> Iterator[tuple[int, str | BadRow]]:
                 if line.startswith(UTF16_MARKS):
                     raise DataError(f"{label} is UTF-16; save it as UTF-8")
                 line = line.removeprefix(UTF8_MARK)
+            if b"\0" in line:
+                yield number, BadRow("NUL byte", f"at {line.index(0) + 1}; {NO_TEXT}")
+                continue
             try:
                 yield number, line.decode("utf-8")
             except UnicodeDecodeError as error:
                 yield number, BadRow("not UTF-8", f"byte {error.object[error.start]:#04x} at {error.start + 1}")
 
 
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises BadRow where it has a key twice, of which Python keeps the last in silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadRow("duplicate key", f"{twice!r:.40} is written twice in one object")
+    return found
+
+
 def parsed(text: str) -> Any:
     """`json.loads` whose every failure is a BadRow."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=distinct)
+    except BadRow:
+        raise
     except json.JSONDecodeError as error:
-        raise BadRow("broken JSON", f"{error.msg} at column {error.colno}") from error
+        raise BadRow("broken JSON", where_broken(error)) from error
     except RecursionError as error:
         raise BadRow("broken JSON", "brackets are nested too deeply") from error
     except ValueError as error:
         raise BadRow("broken JSON", "a number has too many digits") from error
+
+
+def where_broken(error: json.JSONDecodeError) -> str:
+    return f"{error.msg.removesuffix(' at')} at column {error.colno}"  # some of its messages end so
 
 
 def as_object(value: Any) -> dict[str, Any] | BadRow:
@@ -95,8 +115,13 @@ def read_json(path: Path, label: str, split: str) -> Rows:
     data = path.read_bytes()
     if data.startswith(UTF16_MARKS):
         raise DataError(f"{label} is UTF-16; save it as UTF-8")
+    if b"\0" in data:
+        line = data.count(b"\n", 0, data.index(0)) + 1
+        raise DataError(f"{label}:{line}: NUL byte: {NO_TEXT}")
     try:
-        document = json.loads(data.removeprefix(UTF8_MARK).decode("utf-8"))
+        document = json.loads(data.removeprefix(UTF8_MARK).decode("utf-8"), object_pairs_hook=distinct)
+    except BadRow as bad:
+        raise DataError(f"{label}: {bad}") from bad
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{label}:{line}: not UTF-8: byte {data[error.start]:#04x}; save the file as UTF-8") from error
@@ -104,7 +129,7 @@ def read_json(path: Path, label: str, split: str) -> Rows:
         if error.msg == "Extra data":  # a second document follows the first
             yield from read_jsonl(path, label, split)
             return
-        raise DataError(f"{label}:{error.lineno}: broken JSON: {error.msg} at column {error.colno}") from error
+        raise DataError(f"{label}:{error.lineno}: broken JSON: {where_broken(error)}") from error
     except (RecursionError, ValueError) as error:
         raise DataError(f"{label}: broken JSON: nested too deeply, or a number of too many digits") from error
     for number, row in enumerate(listed(document, label, split), start=1):
@@ -121,7 +146,14 @@ def listed(document: Any, label: str, split: str) -> list[Any]:
         raise DataError(f"{label} has no split {split!r}; it has {', '.join(lists) or 'none'}")
     if not isinstance(document, dict):
         raise DataError(f"{label} holds no rows; write [{{...}}, {{...}}], or one {{...}} a line in a .jsonl file")
+    columns = list(document.values())
+    if columns and all(isinstance(column, list) for column in columns) and not holds_objects(columns):
+        raise DataError(f"{label} holds a list for each column; write a list of rows, [{{...}}, {{...}}]")
     return [document]
+
+
+def holds_objects(lists: list[list[Any]]) -> bool:
+    return any(isinstance(item, dict) for items in lists for item in items)
 
 
 def read_csv(path: Path, label: str, split: str) -> Rows:
@@ -134,8 +166,9 @@ def read_csv(path: Path, label: str, split: str) -> Rows:
         raise DataError(f"{label}:1: broken CSV: {error}") from error
     if 1 in damaged:
         raise DataError(f"{label}:1: {damaged[1]}; save the file as UTF-8")
-    if len(set(header)) < len(header):
-        raise DataError(f"{label}:1: two columns have the same name: {', '.join(header)}")
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+        raise DataError(f"{label}:1: one column named {header[0]!r:.60}; separate columns by commas")
+    refuse_repeated(header, f"{label}:1")
     while True:
         start = lines.line_num + 1
         try:
@@ -152,6 +185,11 @@ def read_csv(path: Path, label: str, split: str) -> Rows:
             yield f"{label}:{start}", bad or dict(zip(header, cells, strict=True))
 
 
+def refuse_repeated(names: list[str], where: str) -> None:
+    if len(set(names)) < len(names):
+        raise DataError(f"{where}: two columns have the same name: {', '.join(names)}")
+
+
 def replaced(path: Path, label: str, damaged: dict[int, BadRow]) -> Iterator[str]:
     """Lines for the CSV reader, which would end at an exception: undecodable lines are noted and stand empty."""
     for number, line in decoded(path, label):
@@ -164,21 +202,26 @@ def replaced(path: Path, label: str, damaged: dict[int, BadRow]) -> Iterator[str
 def read_parquet(path: Path, label: str, split: str) -> Rows:
     number = 0
     try:
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=256):
+        file = pq.ParquetFile(path)
+        refuse_repeated(file.schema_arrow.names, label)
+        for batch in file.iter_batches(batch_size=256):
             for row in batch.to_pylist():
                 number += 1
                 yield f"{label} row {number}", row
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except DataError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # times beyond the year 9999
         raise DataError(f"{label} is no whole Parquet file (after row {number}): {short(error)}") from error
 
 
 def read_arrow(path: Path, label: str, split: str) -> Rows:
     try:
         dataset = undecoded(Dataset.from_file(str(path)))
-    except (pa.ArrowException, OSError) as error:
+        dataset.data.validate(full=True)  # a damaged offset would be read outside the file
+        rows = enumerate(dataset, start=1)
+        yield from ((f"{label} row {number}", row) for number, row in rows)
+    except Exception as error:  # datasets trusts the file's metadata, and fails in as many ways as those hold
         raise DataError(f"{label} is no whole Arrow file: {short(error)}") from error
-    for number, row in enumerate(dataset, start=1):
-        yield f"{label} row {number}", row
 
 
 def short(error: BaseException) -> str:

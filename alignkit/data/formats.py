@@ -198,7 +198,8 @@ def split_pair(row: Row, layout: Layout) -> tuple[Part, Part, Part]:
         chosen, rejected = chosen[len(shared) :], rejected[len(shared) :]
         prompt: Part = with_system(shared, row)
     elif layout.format == "implicit":
-        raise BadRow("missing field", "prompt; chosen and rejected hold answers only")
+        detail = "prompt; chosen and rejected hold answers only; write columns: {prompt: NAME} if it has another name"
+        raise BadRow("missing field", detail)
     else:
         prompt = raw_prompt(row, layout)
     prompt = ends_with_user(prompt)

@@ -45,6 +45,8 @@ def checked_image(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(image, dict) or not (image.get("bytes") or image.get("path")):
         raise BadRow("not an image", f"{name} is neither a path nor what datasets' Image type holds")
     content, path = image.get("bytes"), image.get("path") or ""
+    if not isinstance(path, str):
+        raise BadRow("not an image", f"{name} has a path that is no text")
     if not content and "://" in path:
         raise BadRow("not an image", f"{name} is the address {path}; download it and give the file's path")
     try:
@@ -65,7 +67,8 @@ def check_placed(row: Row, count: int) -> None:
         held = [image_parts(message) for message in messages]
         if not any(held):
             continue
-        first = next((i for i, message in enumerate(messages) if message.get("role") in ("user", "human")), -1)
+        roles = [message.get("role") if isinstance(message, dict) else None for message in messages]
+        first = next((i for i, role in enumerate(roles) if role in ("user", "human")), -1)
         if any(number for i, number in enumerate(held) if i != first):
             raise BadRow("not carried", f"images of {name} after its first user message")
         if sum(held) != count:

@@ -20,6 +20,9 @@ def assistant(text):
 
 SYSTEM = {"role": "system", "content": "Be brief"}
 PAIR = {"prompt": "q", "chosen": "a", "rejected": "b"}
+NO_PROMPT = (
+    "missing field: prompt; chosen and rejected hold answers only; write columns: {prompt: NAME} if it has another name"
+)
 CHAT_PAIR = {"prompt": [user("q")], "chosen": [assistant("a")], "rejected": [assistant("b")]}
 
 
@@ -272,9 +275,9 @@ def test_bad_pairs_of_messages(row, message):
         ),
         (
             {"chosen": [assistant("a")], "rejected": [assistant("b")]},
-            "missing field: prompt; chosen and rejected hold answers only",
+            NO_PROMPT,
         ),
-        ({"chosen": "a", "rejected": "b"}, "missing field: prompt; chosen and rejected hold answers only"),
+        ({"chosen": "a", "rejected": "b"}, NO_PROMPT),
     ],
 )
 def test_bad_pairs_without_a_prompt(row, message):
