@@ -13,13 +13,14 @@ FILES = sorted((ROOT / "alignkit").rglob("*.py"))
 # What each part of alignkit may import from the others, bottom up. Not in the table: not allowed to exist.
 BELOW = {
     "lookup": set(),
+    "checkpoints": set(),
     "plots": set(),
     "objectives": {"lookup"},
     "models": {"lookup"},
     "data": {"lookup"},
     "remote": {"lookup"},
     "lab": {"lookup", "objectives", "plots"},
-    "trainers": {"lookup", "objectives", "models", "data"},
+    "trainers": {"lookup", "checkpoints", "objectives", "models", "data"},
     "rewards": {"lookup", "models", "remote"},
     "generation": {"lookup", "models"},
     "evaluation": {"lookup", "remote", "rewards", "generation"},
@@ -30,7 +31,7 @@ BELOW["cli"] = {*BELOW}
 BELOW["__main__"] = {"cli"}
 BELOW["__init__"] = set()
 
-OUTSIDE = {"lookup": {"pydantic"}, "objectives": {"torch"}}  # besides the standard library
+OUTSIDE = {"lookup": {"pydantic"}, "checkpoints": set(), "objectives": {"torch"}}  # besides the standard library
 TRL = {  # and trainers/
     "alignkit/recipe/schema.py",
     "alignkit/generation/vllm.py",

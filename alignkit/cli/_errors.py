@@ -1,10 +1,30 @@
-"""How the commands end when a user's file is at fault: one message, exit code 2, no traceback."""
+"""How the commands end: one message without a traceback where a user can mend it, and an exit code that says which.
 
+| code | meaning                                                       |
+|------|---------------------------------------------------------------|
+| 0    | done                                                          |
+| 2    | the recipe or the data cannot be used                         |
+| 3    | training diverged: a loss or gradient that is no number       |
+| 4    | no room: disk or memory                                       |
+| 5    | an evaluation is incomplete                                   |
+| 75   | interrupted and saved: the same command with --resume auto    |
+"""
+
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 RECIPE_OR_DATA = 2
+DIVERGED = 3
+NO_ROOM = 4
+RESUMABLE = 75
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOTDIR}
+_MEMORY = (
+    "halve train.per_device_train_batch_size (train.global_batch_size keeps the experiment the same), write "
+    "train.gradient_checkpointing: true, or shorten train.max_length"
+)
 
 
 @contextmanager
@@ -26,3 +46,37 @@ def user_errors() -> Iterator[None]:
         else:
             print(f"error: {error}", file=sys.stderr)
         sys.exit(RECIPE_OR_DATA)
+
+
+@contextmanager
+def run_errors() -> Iterator[None]:
+    """Turn what can stop a run from outside, or by its own numbers, into a message and an exit code.
+
+    Everything else is a defect, and keeps its traceback.
+    """
+    try:
+        yield
+    except Exception as error:
+        from alignkit.trainers import Diverged, NotSaved
+
+        if isinstance(error, Diverged):
+            _end(str(error), DIVERGED)
+        if isinstance(error, NotSaved):
+            _end(str(error), NO_ROOM)
+        if isinstance(error, OSError) and error.errno in _DISK:
+            where = error.filename or "a file of the run"
+            _end(f"{where}: {error.strerror}; make room or write another train.output_dir", NO_ROOM)
+        if _is_memory(error):
+            _end(f"out of memory: {' '.join(str(error).split())[:200]}. What to change: {_MEMORY}", NO_ROOM)
+        raise
+
+
+def _is_memory(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _end(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,12 +1,14 @@
 """`alignkit train RECIPE [key=value ...]`"""
 
+import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from alignkit.cli import _arguments
-from alignkit.cli._errors import user_errors
+from alignkit.cli._errors import RESUMABLE, run_errors, user_errors
 
 if TYPE_CHECKING:
     from alignkit.recipe import Recipe
@@ -15,7 +17,14 @@ if TYPE_CHECKING:
 @click.command(name="train")
 @_arguments.recipe
 @_arguments.overrides
-def command(recipe: str, overrides: tuple[str, ...]) -> None:
+@click.option(
+    "--resume",
+    default="never",
+    metavar="auto|never|CHECKPOINT",
+    help="Go on from the newest whole checkpoint, from none (the default), or from one.",
+)
+@click.option("--force", is_flag=True, help="Go on although recipe or data differ from the checkpoint's.")
+def command(recipe: str, overrides: tuple[str, ...], resume: str, force: bool) -> None:
     """Train RECIPE, a YAML file or the name of a shipped one such as dpo/tiny.
 
     KEY=VALUE changes one key of the recipe: objective.beta=0.05 model.path=Qwen/Qwen2.5-0.5B-Instruct.
@@ -26,23 +35,39 @@ def command(recipe: str, overrides: tuple[str, ...]) -> None:
     from alignkit.cli._progress import use_table
     from alignkit.objectives import RewardObjective
     from alignkit.recipe import load
-    from alignkit.recipe.build import build
+    from alignkit.recipe.build import build, output_folder
+    from alignkit.recipe.resume import only_run_in, set_earlier_aside, starting_point
 
-    with user_errors():
-        loaded = load(recipe, overrides)
-        if loaded.ensemble is not None:
-            return _ensemble(loaded)
-        trainer = build(loaded, report=print_once)
-    use_table(trainer)
-    trainer.train()
-    trainer.save_model()
-    trainer.create_model_card()  # last, since an adapter's library writes into it when it saves
+    with run_errors(), ExitStack() as held:
+        with user_errors():
+            loaded = load(recipe, overrides)
+            if loaded.ensemble is not None:
+                return _ensemble(loaded)
+            folder = output_folder(loaded)
+            checkpoint = starting_point(folder, resume)
+            trainer = build(loaded, report=print_once, checkpoint=None if force else checkpoint)
+            held.enter_context(only_run_in(folder))
+        if checkpoint is None:
+            set_earlier_aside(folder)
+        use_table(trainer)
+        _train(trainer, checkpoint)
     if trainer.is_world_process_zero():
         adapter = loaded.model.adapter is not None or loaded.model.head_only
         reward = isinstance(loaded.objective, RewardObjective)
-        click.echo(_where(Path(trainer.args.output_dir), adapter=adapter, reward=reward))
+        click.echo(_where(folder, adapter=adapter, reward=reward))
         if trainer.args.push_to_hub:
             click.echo(f"hub:   {trainer.hub_model_id}")
+
+
+def _train(trainer: Any, checkpoint: Path | None) -> None:
+    """Train and save; exit where the run was interrupted."""
+    trainer.train(resume_from_checkpoint=checkpoint)
+    if trainer.interrupted:
+        if trainer.is_world_process_zero():
+            click.echo(f"stopped and saved at step {trainer.state.global_step}; --resume auto goes on", err=True)
+        sys.exit(RESUMABLE)
+    trainer.save_model()
+    trainer.create_model_card()  # last, since an adapter's library writes into it when it saves
 
 
 def _ensemble(recipe: "Recipe") -> None:

@@ -33,12 +33,14 @@ from alignkit.recipe.hub import make_repository
 from alignkit.recipe.inspection import inspect_data, refuse_images, refuse_lost
 from alignkit.recipe.metrics_file import MetricsFile
 from alignkit.recipe.provenance import save_provenance
+from alignkit.recipe.resume import refuse_changes
 from alignkit.recipe.rollouts import refuse_absent_server, rollout_reward
 from alignkit.recipe.schema import Recipe, family_of
 from alignkit.recipe.scoring import joined_scores, refuse_unsaid_turns
+from alignkit.recipe.spikes import SpikeWarning
 from alignkit.recipe.summary.attach import attach_summary
 from alignkit.recipe.summary.facts import Facts, without_texts
-from alignkit.recipe.trackers import RecipeInWandb
+from alignkit.recipe.trackers import RecipeInWandb, shield_trackers
 from alignkit.recipe.world import check_sharding, running_processes
 from alignkit.trainers import (
     GroupTrainer,
@@ -62,10 +64,18 @@ TRAINERS: dict[type[Objective] | None, tuple[type[ObjectiveTrainer], Shape]] = {
 
 
 def build(
-    recipe: Recipe, report: Callable[[DataReport], None] | None = None, load: Callable[..., Any] | None = None
+    recipe: Recipe,
+    report: Callable[[DataReport], None] | None = None,
+    load: Callable[..., Any] | None = None,
+    checkpoint: Path | None = None,
 ) -> ObjectiveTrainer:
-    """Load what the recipe names and put it together. `report` is called with the data report before the model loads,
-    which `load` does in place of `load_recipe_model`.
+    """Load what the recipe names and put it together.
+
+    Args:
+        recipe: what to train.
+        report: called with the data report before the model loads.
+        load: loads the model in place of `load_recipe_model`.
+        checkpoint: one that the run will go on from, and must not differ from.
 
     Raises:
         ValueError: data, model or options that cannot be used; the message says what to write instead.
@@ -81,6 +91,8 @@ def build(
         report(found)
     check_thresholds(found, recipe.data)
     recipe = balanced(recipe, data.train)
+    if checkpoint is not None:
+        refuse_changes(recipe, data.fingerprints, checkpoint)
     make_repository(args)
     refuse_absent_server(args)
     set_seed(args.seed)  # adapters are drawn before the trainer seeds itself
@@ -103,8 +115,14 @@ def build(
 
 
 def record(run: Any, recipe: Recipe, data: Data, shown: DataReport) -> None:
-    """Let a trainer write down, beside its checkpoints, what it was asked for and what came of it."""
-    run.add_callback(SaveProvenance(recipe, data, shown))
+    """Let a trainer write down, beside its checkpoints, what it was asked for and what came of it, and say how it stops."""
+    provenance = SaveProvenance(recipe, data, shown)
+    run.add_callback(provenance)
+    run.beside_checkpoint = provenance.write
+    run.on_nonfinite = recipe.settings.on_nonfinite
+    run.rank_timeout = recipe.settings.rank_timeout
+    shield_trackers(run)
+    run.add_callback(SpikeWarning())
     run.add_callback(MetricsFile())
     run.add_callback(RecipeInWandb(recipe))
     if recipe.evaluation is not None:
@@ -143,7 +161,7 @@ def training_arguments(recipe: Recipe, processes: int | None = None) -> Training
 
     `processes` are those of this run unless it is only planned.
     """
-    options: dict[str, Any] = {"output_dir": default_output(recipe), **recipe.train}
+    options: dict[str, Any] = {**recipe.train, "output_dir": str(output_folder(recipe))}
     options |= {**trainer_precision(recipe.model), "report_to": list(recipe.report) or "none"}
     (default,) = [f.default for f in fields(recipe.config_class) if f.name == "per_device_train_batch_size"]
     micro = options.get("per_device_train_batch_size", default)
@@ -182,10 +200,11 @@ def load_recipe_tokenizer(recipe: Recipe, data: Data) -> Any:
     return load_tokenizer(recipe.model, require_chat_template=conversations)
 
 
-def default_output(recipe: Recipe) -> str:
-    """Where a recipe without `train.output_dir` writes: runs/METHOD-FILE."""
+def output_folder(recipe: Recipe) -> Path:
+    """Where a recipe writes: `train.output_dir`, or runs/METHOD-FILE."""
     name = type(recipe.objective).__module__.rpartition(".")[2]
-    return f"runs/{name}-{recipe.path.stem}" if recipe.path else f"runs/{name}"
+    default = f"runs/{name}-{recipe.path.stem}" if recipe.path else f"runs/{name}"
+    return Path(recipe.train.get("output_dir", default))
 
 
 class SaveProvenance(TrainerCallback):
@@ -195,10 +214,6 @@ class SaveProvenance(TrainerCallback):
         self.recipe = recipe
         self.data = data
         self.report = report
-
-    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            self.write(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:

@@ -63,10 +63,14 @@ class TrainSpec:
 
     global_batch_size: int | None = None  # examples per optimiser step over all processes; accumulation follows from it
     shared_prefix: bool = True  # compute what answers share once, the head on answers only; false gives TRL's forward
+    on_nonfinite: Literal["stop", "skip"] = "stop"  # at a NaN or infinite loss or gradient, the run or the step
+    rank_timeout: float = 1800.0  # seconds after which a process that does not go on ends the run, by its name
 
     def __post_init__(self) -> None:
         if self.global_batch_size is not None and self.global_batch_size < 1:
             raise ValueError(f"global_batch_size = {self.global_batch_size} must be at least 1")
+        if not self.rank_timeout > 0:
+            raise ValueError(f"rank_timeout = {self.rank_timeout} must be positive seconds")
 
     def accumulation_steps(self, per_device: int, processes: int) -> int | None:
         """Micro-batches per optimiser step, None where TRL's own option decides.

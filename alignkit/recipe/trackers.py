@@ -1,6 +1,11 @@
-"""What a tracker shows as a run's settings: the recipe, not TRL's defaults for losses that are never computed."""
+"""Trackers: what they show as a run's settings, and that none of them ends a run.
 
+The settings are the recipe, not TRL's defaults for losses that are never computed.
+"""
+
+import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -8,6 +13,42 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from alignkit.recipe.moved_keys import OBJECTIVE_OWNS
 from alignkit.recipe.provenance import redact
 from alignkit.recipe.schema import Recipe
+
+logger = logging.getLogger(__name__)
+
+
+def shield_trackers(trainer: Any) -> None:
+    """Let training go on without a tracker that fails; metrics.jsonl has everything."""
+    callbacks = trainer.callback_handler.callbacks
+    for place, callback in enumerate(callbacks):
+        if type(callback).__module__.startswith("transformers.integrations"):
+            callbacks[place] = Shielded(callback)
+
+
+class Shielded(TrainerCallback):
+    """A tracker that is dropped, with one warning, the first time that it fails."""
+
+    def __init__(self, tracker: TrainerCallback) -> None:
+        self.tracker: TrainerCallback | None = tracker
+
+    def forward(self, event: str, *args: Any, **kwargs: Any) -> Any:
+        if self.tracker is None:
+            return None
+        try:
+            return getattr(self.tracker, event)(*args, **kwargs)
+        except Exception as error:  # whatever a service and its client raise
+            name = type(self.tracker).__name__.removesuffix("Callback")
+            logger.warning("%s failed and is left out from here on: %s: %s", name, type(error).__name__, error)
+            self.tracker = None
+            return None
+
+
+def _forwarding(event: str) -> Callable[..., Any]:
+    return lambda self, *args, **kwargs: self.forward(event, *args, **kwargs)
+
+
+for _event in [name for name in vars(TrainerCallback) if name.startswith("on_")]:
+    setattr(Shielded, _event, _forwarding(_event))
 
 
 class RecipeInWandb(TrainerCallback):

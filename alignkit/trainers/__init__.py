@@ -1,6 +1,7 @@
 """One TRL subclass per batch shape: the objective replaces the loss, everything else is TRL's."""
 
 from alignkit.trainers._objective import ObjectiveTrainer
+from alignkit.trainers._survival import Diverged, NotSaved
 from alignkit.trainers.group import GroupTrainer
 from alignkit.trainers.pair import PairTrainer
 from alignkit.trainers.revision import RevisionTrainer
@@ -9,7 +10,9 @@ from alignkit.trainers.token import TokenTrainer
 from alignkit.trainers.unpaired import UnpairedTrainer
 
 __all__ = [
+    "Diverged",
     "GroupTrainer",
+    "NotSaved",
     "ObjectiveTrainer",
     "PairTrainer",
     "RevisionTrainer",

@@ -13,17 +13,17 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from transformers import Trainer
 
 from alignkit.models.forward import answer_logps
 from alignkit.objectives import Batch, Objective
 from alignkit.trainers import _seams
+from alignkit.trainers._survival import SurvivingTrainer
 
 Inputs = dict[str, Any]
 Sums = Mapping[str, tuple[Tensor, Tensor]]  # {name: (sum, count)}, scalars
 
 
-class ObjectiveTrainer(Trainer):
+class ObjectiveTrainer(SurvivingTrainer):
     """Mixed in before a TRL trainer. A subclass names its objective family and turns TRL's batch into ours."""
 
     # transformers declares what these may be before a trainer stands
@@ -106,6 +106,8 @@ class ObjectiveTrainer(Trainer):
             batch = replace(batch, statistics=self._over_ranks(self.objective.statistics(batch)))
         loss = self.objective(batch)
         training = num_items_in_batch is not None
+        if training:
+            self.guard(loss.terms)
         count = loss.count if num_items_in_batch is None else num_items_in_batch
         value = loss.terms.sum() / count.clamp(min=1) * (self.accelerator.num_processes if training else 1)
         return value, {name: (metric.sum(), _numel(metric)) for name, metric in loss.metrics.items()}

@@ -16,6 +16,9 @@ TOUCHED = {
         "get_tp_size",
         "get_cp_size",
         "get_sp_size",
+        "_save_checkpoint",
+        "_get_output_dir",
+        "_get_grad_norm",
     ),
     "attributes": (
         "_metrics",
@@ -25,6 +28,8 @@ TOUCHED = {
         "current_gradient_accumulation_steps",
         "aux_loss_enabled",
         "router_aux_loss_coef",
+        "_tr_loss",
+        "_globalstep_last_logged",
     ),
 }
 
@@ -83,6 +88,25 @@ def count_tokens(trainer: Any, mode: str, tokens: float) -> None:
     if mode == "train":
         trainer._total_train_tokens += int(tokens)
     trainer._metrics[mode]["num_tokens"] = [trainer._total_train_tokens]
+
+
+def averages(trainer: Any) -> dict[str, Any]:
+    """What has been added up since the last log, and the tokens trained so far; plain values."""
+    return {
+        "loss": trainer._tr_loss.item(),
+        "logged": trainer._globalstep_last_logged,
+        "tokens": getattr(trainer, "_total_train_tokens", 0),
+        "metrics": dict(trainer._metrics["train"]),
+    }
+
+
+def set_averages(trainer: Any, saved: Mapping[str, Any]) -> None:
+    """Take up what `averages` gave; when training has begun, since that starts them at zero."""
+    trainer._tr_loss.fill_(saved["loss"])
+    trainer._globalstep_last_logged = saved["logged"]
+    trainer._total_train_tokens = saved["tokens"]
+    for name, values in saved["metrics"].items():
+        trainer._metrics["train"][name] = list(values)
 
 
 def router_weight(trainer: Any) -> float | None:

@@ -218,11 +218,10 @@ class GroupTrainer(ObjectiveTrainer, GRPOTrainer):
         lengths = (len(_seams.prompt_ids(self, prompt)) for prompt in prompts)
         check_prompts(lengths, getattr(config, "max_position_embeddings", None), self.args.max_completion_length)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """TRL's, and beside it the answers that later updates still learn from, one file per process."""
-        super()._save_checkpoint(model, trial)
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        torch.save(_seams.rollout(self), folder / self._rollout_file())
+    def save_own(self, checkpoint: Path) -> None:
+        """Also the answers that later updates still learn from, one file per process."""
+        super().save_own(checkpoint)
+        torch.save(_seams.rollout(self), checkpoint / self._rollout_file())
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from accelerate.utils import DistributedType
@@ -12,7 +11,7 @@ from peft import PeftModel
 from alignkit.data.account import DataReport
 from alignkit.models.reward import HEAD, draw_head
 from alignkit.models.spec import Adapter
-from alignkit.recipe.build import build, default_output, load_recipe_data, load_recipe_model, training_arguments
+from alignkit.recipe.build import build, load_recipe_data, load_recipe_model, output_folder, training_arguments
 from alignkit.recipe.ensemble.results import Results, results_of
 from alignkit.recipe.provenance import save_provenance
 from alignkit.recipe.schema import Recipe
@@ -47,7 +46,7 @@ def train_ensemble(
         end_tracked_run()
     if not trainer.is_world_process_zero():
         return None
-    folder = output_of(recipe)
+    folder = output_folder(recipe)
     data = load_recipe_data(recipe)
     save_provenance(recipe, folder, data.fingerprints)
     saved = [{"folder": f"member-{i}", "seed": member.train["seed"]} for i, member in enumerate(members)]
@@ -66,17 +65,13 @@ def member_recipes(recipe: Recipe) -> Iterator[Recipe]:
     elif form == "lora" and model.adapter is None:
         model = replace(model, adapter=Adapter())
     for number in range(recipe.ensemble.size if recipe.ensemble else 1):
-        own = {"seed": first + number, "output_dir": str(output_of(recipe) / f"member-{number}")}
+        own = {"seed": first + number, "output_dir": str(output_folder(recipe) / f"member-{number}")}
         yield replace(recipe, ensemble=None, model=model, train={**recipe.train, **own})
 
 
 def form_of(recipe: Recipe) -> str:
     assert recipe.ensemble is not None
     return recipe.ensemble.form
-
-
-def output_of(recipe: Recipe) -> Path:
-    return Path(recipe.train.get("output_dir", default_output(recipe)))
 
 
 @dataclass(kw_only=True)

@@ -47,7 +47,7 @@ class WriteSummary(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if not state.is_world_process_zero:
+        if not state.is_world_process_zero or self.trainer.interrupted:  # the time that is left is for saving
             return
         if not isinstance(self.moments[0], NoAnswers):
             self.moments.append(self.answer())

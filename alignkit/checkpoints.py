@@ -1,0 +1,140 @@
+"""Checkpoints that are whole or not there: written aside, brought to the disk, sealed by checksums, then renamed.
+
+    OUTPUT/_saving/checkpoint-8      being written; worth nothing, and removed by whoever saves next
+    OUTPUT/checkpoint-8              whole when it was renamed: `manifest.json` has size and SHA-256 of every file
+    OUTPUT/_pruned/checkpoint-4      being removed
+
+A process may be killed between any two writes. Names decide the order, never times: clocks can be set back.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+MANIFEST = "manifest.json"
+ASIDE = "_saving"  # names with an underscore are not pushed to the Hub
+PRUNED = "_pruned"
+
+_NAME = re.compile(r"checkpoint-(\d+)")
+
+
+def found(folder: Path) -> list[Path]:
+    """Checkpoints of a run by their names, the newest first; whole or not."""
+    named = [(match, path) for path in folder.glob("checkpoint-*") if (match := _NAME.fullmatch(path.name))]
+    return [path for match, path in sorted(named, key=lambda one: -int(one[0][1])) if path.is_dir()]
+
+
+def seal(checkpoint: Path) -> None:
+    """Write the manifest, and bring everything in the folder to the disk."""
+    listed = {name: {"bytes": size, "sha256": digest} for name, size, digest in _contents(checkpoint)}
+    (checkpoint / MANIFEST).write_text(json.dumps(listed, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for path in (*_files(checkpoint), *(one for one in checkpoint.rglob("*") if one.is_dir()), checkpoint):
+        _to_disk(path)
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint, naming the file; None if every file is as it was sealed.
+
+    Files that were added are left alone: nothing reads them.
+    """
+    try:
+        listed = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+        for name, expected in listed.items():
+            file = checkpoint / name
+            if not file.is_file():
+                return f"{name} is missing"
+            if (size := file.stat().st_size) != expected["bytes"]:
+                return f"{name} has {size} bytes, not {expected['bytes']}"
+            if _sha256(file) != expected["sha256"]:
+                return f"{name} is not what was written: its checksum differs"
+    except FileNotFoundError:
+        return f"it has no {MANIFEST}: it was never finished, or not saved by alignkit"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{MANIFEST} cannot be read"
+    return None
+
+
+def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
+    """The newest checkpoint that is as it was sealed; `say` is told why newer ones are passed over."""
+    for checkpoint in found(folder):
+        wrong = damage(checkpoint)
+        if wrong is None:
+            return checkpoint
+        say(f"{checkpoint} is passed over: {wrong}")
+    return None
+
+
+def publish(aside: Path, folder: Path) -> Path:
+    """Give a sealed checkpoint its place in `folder`, instead of one of the same name."""
+    place = folder / aside.name
+    if place.exists():  # the same step again, as after an interruption; the sealed one aside has all of it
+        _remove(place)
+    aside.rename(place)
+    _to_disk(folder)
+    return place
+
+
+def prune(folder: Path, keep: int | None, always: Collection[str] = ()) -> None:
+    """Remove all but the newest `keep` checkpoints and those named in `always`. None removes nothing.
+
+    Nothing goes unless the newest one is verified.
+    """
+    newest, *older = found(folder) or [None]
+    if keep is None or newest is None or damage(newest) is not None:
+        return
+    for checkpoint in older[max(keep, 1) - 1 :]:
+        if checkpoint.name not in always:
+            _remove(checkpoint)
+
+
+def set_aside(folder: Path, name: str) -> Path:
+    """Move all checkpoints to `folder/name`, instead of what was there."""
+    place = folder / name
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    for checkpoint in found(folder):
+        checkpoint.rename(place / checkpoint.name)
+    return place
+
+
+def clear_aside(folder: Path) -> None:
+    """Remove what a process that died left half written or half removed."""
+    for name in (ASIDE, PRUNED):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _remove(checkpoint: Path) -> None:
+    """Rename first: a folder that is half removed must not look like a checkpoint."""
+    aside = checkpoint.parent / PRUNED / checkpoint.name
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.parent.mkdir(exist_ok=True)
+    checkpoint.rename(aside)
+    shutil.rmtree(aside.parent, ignore_errors=True)
+
+
+def _contents(checkpoint: Path) -> Iterator[tuple[str, int, str]]:
+    for file in _files(checkpoint):
+        if file.name != MANIFEST or file.parent != checkpoint:
+            yield str(file.relative_to(checkpoint)), file.stat().st_size, _sha256(file)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _to_disk(path: Path) -> None:
+    """fsync a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

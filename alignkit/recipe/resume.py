@@ -1,0 +1,124 @@
+"""Going on where a run stopped: from which checkpoint, and whether it is still the same run."""
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from alignkit import checkpoints
+from alignkit.recipe.load import load
+from alignkit.recipe.problems import RecipeError
+from alignkit.recipe.provenance import redact
+from alignkit.recipe.schema import Recipe
+
+logger = logging.getLogger(__name__)
+
+EARLIER = "_earlier"
+LOCK = ".lock"
+
+# What a run may change and still be the same experiment.
+FREE = ("report", "summary", "train.output_dir", "train.save_total_limit", "train.push_to_hub", "train.hub_")
+
+
+def starting_point(output: Path, resume: str) -> Path | None:
+    """The checkpoint to go on from; None starts from the beginning.
+
+    Args:
+        output: folder of the run.
+        resume: "auto" takes the newest whole checkpoint, and starts from the beginning where there is none; "never"
+            starts from the beginning; anything else is the path of a checkpoint.
+
+    Raises:
+        ValueError: the named checkpoint is not there or is damaged.
+    """
+    if resume == "auto":
+        return checkpoints.newest_whole(output, logger.warning)
+    if resume == "never":
+        return None
+    named = Path(resume)
+    if not named.is_dir():
+        raise ValueError(f"--resume {resume}: there is no such folder; write auto, never, or the path of a checkpoint")
+    if (wrong := checkpoints.damage(named)) is not None:
+        raise ValueError(f"--resume {resume}: {wrong}; write --resume auto to take the newest whole checkpoint")
+    return named
+
+
+def refuse_changes(recipe: Recipe, fingerprints: Mapping[str, str], checkpoint: Path) -> None:
+    """Refuse to go on as another experiment than the one that saved the checkpoint.
+
+    Raises:
+        ValueError: recipe or data differ; the message shows where.
+    """
+    try:
+        before = load(checkpoint / "recipe.yaml").resolved()
+    except RecipeError as error:  # its data or its model are gone
+        raise ValueError(f"the recipe of {checkpoint} is not valid any more; --force goes on:\n{error}") from None
+    lines = differences(redact(before), redact(recipe.resolved()))
+    saved = json.loads((checkpoint / "provenance.json").read_text(encoding="utf-8"))["datasets"]
+    lines += [f"the data of {name} changed" for name in saved if fingerprints.get(name, saved[name]) != saved[name]]
+    if lines:
+        shown = "\n  ".join(lines)
+        raise ValueError(
+            f"{checkpoint} was saved by a run that differs from this one:\n  {shown}\n"
+            "Undo the change, write --resume never to start anew, or --force to go on all the same"
+        )
+
+
+def differences(before: Any, after: Any, path: str = "") -> list[str]:
+    """`key: before -> after` for every key of two resolved recipes that differs and matters."""
+    if path.startswith(FREE):
+        return []
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        keys = dict.fromkeys([*before, *after])
+        prefix = f"{path}." if path else ""
+        return [line for key in keys for line in differences(before.get(key), after.get(key), f"{prefix}{key}")]
+    return [] if before == after else [f"{path}: {_shown(before)} -> {_shown(after)}"]
+
+
+@contextmanager
+def only_run_in(output: Path) -> Iterator[None]:
+    """Hold a run's folder. The system lets go of it with the process, however that ends.
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    if not _is_first():
+        yield
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    lock, note = FileLock(output / LOCK), output / f"{LOCK}.json"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        held = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+        who = f"process {held.get('process', '?')} on {held.get('host', '?')}"
+        raise ValueError(f"{who} is training in {output}; wait for it, or write another train.output_dir") from None
+    try:
+        note.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}) + "\n", encoding="utf-8")
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def set_earlier_aside(output: Path) -> None:
+    """Move checkpoints of an earlier run to OUTPUT/_earlier: they would be taken for those of the run that begins."""
+    earlier = checkpoints.found(output)
+    if earlier and _is_first():
+        place = checkpoints.set_aside(output, EARLIER)
+        logger.warning("%d checkpoints of an earlier run are now in %s", len(earlier), place)
+
+
+def _is_first() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,216 @@
+"""What keeps a run whole: checkpoints that are complete or absent, and no update from numbers that are none.
+
+Mixed in below `ObjectiveTrainer`, so every trainer has it.
+"""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate.utils import DistributedType
+from torch import Tensor
+from transformers import Trainer
+
+from alignkit import checkpoints
+from alignkit.trainers import _seams
+from alignkit.trainers._interruption import Interruption, StoppedInEvaluation
+from alignkit.trainers._watch import Watch
+
+Policy = Literal["stop", "skip"]
+
+
+class Diverged(RuntimeError):
+    """The loss or its gradient is no finite number. No update was made from it."""
+
+
+class NotSaved(RuntimeError):
+    """A checkpoint could not be written. Those before it are whole."""
+
+
+class SurvivingTrainer(Trainer):
+    """Saves aside and renames, resumes to the bit, refuses updates that are not finite, and stops in order.
+
+    `on_nonfinite` says what happens where a loss or a gradient is NaN or infinite on any rank: "stop" raises
+    `Diverged`, "skip" leaves the step out. Either way the rows are written to OUTPUT/nonfinite-STEP.json. A rank that
+    has not moved for `rank_timeout` seconds ends the run.
+    """
+
+    beside_checkpoint: Callable[[Path], None] | None = None  # writes into a checkpoint before it is sealed
+    on_nonfinite: Policy = "stop"
+    rank_timeout: float = 1800.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.interruption = Interruption()
+        self.watch = Watch()
+        self._aside = False
+        self._resumed: Path | None = None
+        self._inputs: dict[str, Any] = {}  # of the micro-batch that is trained
+        self._suspects: list[str] = []  # rows of this step whose loss is not finite, on this rank
+        super().__init__(*args, **kwargs)
+        self.add_callback(self.interruption)
+        self.add_callback(self.watch)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether training ended because a signal asked for it."""
+        return self.interruption.stopped
+
+    def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:
+        """As transformers', from a checkpoint where its path is given. Ends early after SIGTERM, SIGUSR1 or Ctrl-C.
+
+        Raises:
+            Diverged: a loss or gradient that is not finite, unless such steps are skipped.
+            NotSaved: a checkpoint could not be written.
+        """
+        if isinstance(resume_from_checkpoint, Path):
+            resume_from_checkpoint = str(resume_from_checkpoint)
+        self._resumed = Path(resume_from_checkpoint) if isinstance(resume_from_checkpoint, str) else None
+        self.interruption.resume = self._restore_averages
+        self.watch.seconds = self.rank_timeout
+        try:
+            return super().train(resume_from_checkpoint, **kwargs)
+        except StoppedInEvaluation:  # between two steps, so that a checkpoint is exact
+            self._save_checkpoint(self.model, None)
+            return None
+        finally:
+            self.interruption.release()
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        samples = super().get_batch_samples(*args, **kwargs)
+        self.watch.moved()  # the data are there; what follows waits for the other ranks
+        return samples
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        self._inputs = inputs
+        self.watch.moved()
+        return super().training_step(model, inputs, num_items_in_batch)
+
+    def guard(self, terms: Tensor) -> None:
+        """Note the rows of a micro-batch whose terms, (rows, ...), are not finite.
+
+        Raises:
+            Diverged: on any rank, under DeepSpeed, which updates weights as soon as there are gradients.
+        """
+        self.watch.moved()
+        bad = (~terms.detach().isfinite()).reshape(len(terms), -1).any(dim=1) if terms.numel() else terms.new_zeros(0)
+        if bad.any():
+            self._suspects += self._texts(bad)
+        if self.accelerator.distributed_type is DistributedType.DEEPSPEED and (error := self._diverged(False)):
+            raise error
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Called once a step, before the optimizer moves."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        error = self._diverged(norm is not None and not math.isfinite(float(norm)))
+        if error is None:
+            return norm
+        if self.on_nonfinite == "stop" or self.accelerator.distributed_type is DistributedType.DEEPSPEED:
+            raise error
+        model.zero_grad(set_to_none=True)  # an optimizer leaves a weight without gradient alone
+        self._suspects = []
+        _seams.record(self, "train", {"skipped_steps": 1.0})
+        return norm
+
+    def _diverged(self, gradient: bool) -> Diverged | None:
+        """The error if a loss on any rank, or else the gradient, is not finite; its ranks write their rows down."""
+        flags = torch.tensor([bool(self._suspects), gradient], device=self.accelerator.device)
+        losses, gradients = self.accelerator.gather(flags[None].int()).T.tolist()
+        if not any((*losses, *gradients)):
+            return None
+        # one rank's loss makes the gradient of all what it is
+        what, bad = ("loss", losses) if any(losses) else ("gradient", gradients)
+        ranks = [rank for rank, flag in enumerate(bad) if flag]
+        step, rank = self.state.global_step + 1, self.accelerator.process_index
+        file = Path(self.args.output_dir) / f"nonfinite-{step}.json"
+        if rank in ranks:
+            record = {"step": step, "rank": rank, "what": what, "rows": self._suspects}
+            place = file if rank == ranks[0] else file.with_stem(f"{file.stem}-rank{rank}")
+            place.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return Diverged(
+            f"the {what} is not finite at step {step} (rank {', '.join(map(str, ranks))}). No update was made from it. "
+            f"Rows: {file}. Try a smaller train.learning_rate than {self.args.learning_rate:g}, a smaller "
+            "train.max_grad_norm, or train.on_nonfinite: skip to leave such steps out"
+        )
+
+    def _texts(self, bad: Tensor) -> list[str]:
+        """Rows of the micro-batch as text, those that are bad where its rows are the terms' rows."""
+        ids = self._inputs.get("input_ids") if isinstance(self._inputs, Mapping) else None
+        if ids is None:  # groups, whose answers are drawn after this
+            return []
+        copies = len(ids) // len(bad) if len(bad) and len(ids) % len(bad) == 0 else 0
+        rows = ids[bad.repeat(copies)] if copies else ids  # pairs: all chosen answers, then all rejected ones
+        return self.processing_class.batch_decode(rows.tolist())
+
+    def _get_output_dir(self, trial: Any) -> str:
+        folder = super()._get_output_dir(trial)
+        return os.path.join(folder, checkpoints.ASIDE) if self._aside else folder
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """As transformers', but aside; then what belongs beside it, the seal, the name, and older ones pruned."""
+        folder = Path(self._get_output_dir(trial))
+        name = f"checkpoint-{self.state.global_step}"
+        aside = folder / checkpoints.ASIDE / name
+        first = self.args.should_save
+        best = folder / f"checkpoint-{self.state.best_global_step}"
+        if self.state.best_global_step and best.exists():
+            self.state.best_model_checkpoint = str(best)
+        try:
+            if first:
+                checkpoints.clear_aside(folder)
+            self.accelerator.wait_for_everyone()
+            self._aside = True
+            super()._save_checkpoint(model, trial)
+            self.save_own(aside)
+            self.accelerator.wait_for_everyone()  # every rank's files are there
+            if first:
+                self._finish(aside, folder)
+        except Exception as error:  # whichever library writes: OSError, SafetensorError, RuntimeError of torch.save
+            shutil.rmtree(folder / checkpoints.ASIDE, ignore_errors=True)
+            raise NotSaved(_why(folder, name, error)) from error
+        finally:
+            self._aside = False
+        self.accelerator.wait_for_everyone()
+
+    def _finish(self, aside: Path, folder: Path) -> None:
+        if self.state.best_model_checkpoint == str(aside):
+            self.state.best_model_checkpoint = str(folder / aside.name)
+            self.state.save_to_json(str(aside / "trainer_state.json"))
+        if self.beside_checkpoint is not None:
+            self.beside_checkpoint(aside)
+        checkpoints.seal(aside)
+        checkpoints.publish(aside, folder)
+        (folder / checkpoints.ASIDE).rmdir()
+        best = self.state.best_model_checkpoint
+        checkpoints.prune(folder, self.args.save_total_limit, always=[Path(best).name] if best else [])
+
+    def save_own(self, checkpoint: Path) -> None:
+        """Add, on every process, what transformers does not save: means since the last log would start anew."""
+        text = json.dumps(_seams.averages(self))
+        (checkpoint / _averages_file(self.accelerator.process_index)).write_text(text, encoding="utf-8")
+
+    def _restore_averages(self) -> None:
+        if self._resumed is None:
+            return
+        file = self._resumed / _averages_file(self.accelerator.process_index)
+        if file.is_file():  # not in one that fewer processes saved
+            _seams.set_averages(self, json.loads(file.read_text(encoding="utf-8")))
+
+
+def _averages_file(rank: int) -> str:
+    return f"averages-{rank}.json"
+
+
+def _why(folder: Path, name: str, error: Exception) -> str:
+    cause = " ".join(str(error).split()) or type(error).__name__
+    older = checkpoints.found(folder)
+    kept = f"{older[0].name} is whole" if older else "there is none before it"
+    free = shutil.disk_usage(folder).free if folder.exists() else 0
+    return (
+        f"{name} could not be written to {folder} ({free / 2**20:.0f} MiB free): {cause}; {kept}. "
+        "Make room or write train.save_total_limit, then go on with --resume auto"
+    )

@@ -1,0 +1,83 @@
+"""Signals: the step is finished, all ranks save, and the run goes on as if nothing had been."""
+
+import signal
+
+import pytest
+from torch import equal
+
+from alignkit import checkpoints
+from tests.faults.runs import SAVED, At, logged, trainer
+
+pytestmark = pytest.mark.smoke
+
+SIX = (*SAVED, "train.max_steps=6", "train.save_steps=100")
+EVALUATED = ("train.eval_strategy=steps", "train.eval_steps=4", "train.per_device_eval_batch_size=2")
+
+
+def written(*more: str) -> list[str]:
+    """The options of a run, later ones instead of earlier ones."""
+    pairs = dict(option.partition("=")[::2] for option in (*SIX, *more))
+    return [f"{key}={value}" for key, value in pairs.items()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    run = trainer("dpo/tiny", tmp_path_factory.mktemp("whole"), *written())
+    run.train()
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_in_training(number, whole, tmp_path):
+    before = signal.getsignal(number)
+    run = trainer("dpo/tiny", tmp_path, *written())
+    run.add_callback(At("on_substep_end", 2, lambda: signal.raise_signal(number)))  # in the third step
+    run.train()
+    assert run.interrupted
+    assert signal.getsignal(number) is before
+    assert [path.name for path in checkpoints.found(tmp_path)] == ["checkpoint-3"]
+    assert not (tmp_path / "summary.html").exists()
+    resumed = trainer("dpo/tiny", tmp_path, *written(), checkpoint=tmp_path / "checkpoint-3")
+    resumed.train(resume_from_checkpoint=tmp_path / "checkpoint-3")
+    assert not resumed.interrupted
+    assert logged(resumed) == logged(whole)
+    expected = whole.model.state_dict()
+    assert all(equal(tensor, expected[name]) for name, tensor in resumed.model.state_dict().items())
+
+
+def test_in_evaluation(whole, tmp_path):
+    run = trainer("dpo/tiny", tmp_path, *written(*EVALUATED))
+    run.add_callback(At("on_prediction_step", 4, lambda: signal.raise_signal(signal.SIGTERM)))
+    run.train()
+    assert run.interrupted
+    assert [path.name for path in checkpoints.found(tmp_path)] == ["checkpoint-4"]
+    assert checkpoints.damage(tmp_path / "checkpoint-4") is None
+    resumed = trainer("dpo/tiny", tmp_path, *written(*EVALUATED))
+    resumed.train(resume_from_checkpoint=tmp_path / "checkpoint-4")
+    assert logged(resumed) == logged(whole)
+
+
+def test_while_saving(tmp_path):
+    """The save that is under way is finished, and the step after it is the last."""
+    run = trainer("dpo/tiny", tmp_path, *written("train.save_steps=2"))
+    run.add_callback(At("on_save", 2, lambda: signal.raise_signal(signal.SIGTERM)))
+    run.train()
+    assert run.interrupted
+    assert [path.name for path in checkpoints.found(tmp_path)] == ["checkpoint-3", "checkpoint-2"]
+
+
+def test_a_second_one_takes_its_usual_effect(tmp_path):
+    run = trainer("dpo/tiny", tmp_path, *written())
+
+    def twice():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    run.add_callback(At("on_substep_end", 2, twice))
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    assert checkpoints.found(tmp_path) == []
+
+
+def test_without_a_signal_nothing_is_interrupted(whole):
+    assert not whole.interrupted

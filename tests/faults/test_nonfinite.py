@@ -1,0 +1,89 @@
+"""A loss or a gradient that is no finite number makes no update: the run ends, or leaves the step out."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import equal
+
+from alignkit.trainers import Diverged
+from tests.faults.runs import SAVED, At, logged, trainer
+
+pytestmark = pytest.mark.smoke
+
+FOUR = (*SAVED, "train.max_steps=4")
+
+
+class Spoilt:
+    """An objective one of whose calls in training gives numbers that are none."""
+
+    def __init__(self, objective, value: float, call: int) -> None:
+        self.objective, self.value, self.call = objective, value, call
+
+    def __getattr__(self, name):
+        return getattr(self.objective, name)
+
+    def __call__(self, batch):
+        loss = self.objective(batch)
+        if not batch.chosen.requires_grad:  # the trainer counts on zeros first
+            return loss
+        self.call -= 1
+        first = torch.arange(len(loss.terms)) == 0
+        return replace(loss, terms=torch.where(first, self.value, loss.terms)) if self.call == 0 else loss
+
+
+def spoilt(folder, *overrides, value=float("nan"), call=5):
+    """A run whose third step has a bad first row in its first micro-batch of two."""
+    run = trainer("dpo/tiny", folder, *FOUR, *overrides)
+    run.objective = Spoilt(run.objective, value, call)
+    return run
+
+
+def weights(run):
+    return {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_loss_that_is_none_ends_the_run_before_the_update(value, tmp_path):
+    run = spoilt(tmp_path, value=value)
+    seen: list[dict] = []
+    run.add_callback(At("on_step_begin", 2, lambda: seen.append(weights(run))))
+    with pytest.raises(Diverged) as caught:
+        run.train()
+    file = tmp_path / "nonfinite-3.json"
+    assert str(caught.value) == (
+        f"the loss is not finite at step 3 (rank 0). No update was made from it. Rows: {file}. Try a smaller "
+        "train.learning_rate than 0.001, a smaller train.max_grad_norm, or train.on_nonfinite: skip to leave such "
+        "steps out"
+    )
+    assert all(equal(tensor, seen[0][name]) for name, tensor in run.model.state_dict().items())
+    record = json.loads(file.read_text())
+    assert record["step"] == 3
+    chosen, rejected = record["rows"]
+    assert chosen != rejected
+    assert chosen.split("\n")[0] == rejected.split("\n")[0], "one pair: two answers to a prompt"
+    assert [entry["step"] for entry in logged(run)] == [1, 2]
+
+
+def test_a_step_can_be_left_out(tmp_path):
+    run = spoilt(tmp_path, "train.on_nonfinite=skip")
+    seen: dict[int, dict] = {}
+    for step in (2, 3):
+        run.add_callback(At("on_step_begin", step, lambda step=step: seen.update({step: weights(run)})))
+    run.train()
+    assert all(equal(tensor, seen[3][name]) for name, tensor in seen[2].items())
+    assert all(tensor.isfinite().all() for tensor in run.model.state_dict().values())
+    assert not equal(run.model.lm_head.weight, seen[3]["lm_head.weight"]), "later steps train"
+    assert [entry.get("skipped_steps") for entry in logged(run)] == [None, None, 1.0, None]
+    assert (tmp_path / "nonfinite-3.json").is_file()
+
+
+def test_a_gradient_that_is_none_ends_the_run(tmp_path):
+    run = trainer("dpo/tiny", tmp_path, *FOUR)
+    run.add_callback(
+        At("on_step_begin", 1, lambda: run.model.lm_head.weight.register_hook(lambda gradient: gradient * float("nan")))
+    )
+    with pytest.raises(Diverged, match=r"^the gradient is not finite at step 2 \(rank 0\)"):
+        run.train()
+    assert all(tensor.isfinite().all() for tensor in run.model.state_dict().values())

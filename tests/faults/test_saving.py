@@ -1,0 +1,91 @@
+"""A save that is cut short, at any point and for any reason, leaves the checkpoint before it."""
+
+import os
+import resource
+import signal
+
+import pytest
+
+from alignkit import checkpoints
+from alignkit.trainers import NotSaved
+from tests.faults.runs import SAVED, At, Killed, dies_at_write, killed, logged, trainer
+
+FOUR = (*SAVED, "train.max_steps=4")
+
+pytestmark = pytest.mark.smoke
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, request):
+    """A run whose newest checkpoint is of step 3, at step 4."""
+    os.environ["ALIGNKIT_CACHE"] = str(request.config.cache.mkdir("alignkit"))
+    folder = tmp_path_factory.mktemp("run")
+    run = trainer("dpo/tiny", folder, *FOUR)
+    run.add_callback(At("on_step_end", 4, killed))
+    with pytest.raises(Killed):
+        run.train()
+    assert [path.name for path in checkpoints.found(folder)] == ["checkpoint-3"]
+    return run, folder
+
+
+def test_killed_at_every_write(run):
+    """SIGKILL at the first write of a save, at the second, and so on until one gets through."""
+    trainer, folder = run
+    ended, at = signal.SIGKILL, 0
+    while ended == signal.SIGKILL:
+        at += 1
+        ended = dies_at_write(at, folder, lambda: trainer._save_checkpoint(trainer.model, None))
+        newest = checkpoints.newest_whole(folder, lambda said: pytest.fail(said))
+        assert newest is not None
+        if ended == signal.SIGKILL and newest.name == "checkpoint-4":  # killed after its name was given
+            checkpoints.set_aside(folder, "_seen")
+            (folder / "_seen" / "checkpoint-3").rename(folder / "checkpoint-3")
+    assert at > 15, "a save writes more files than that"
+    assert newest.name == "checkpoint-4"
+    assert not (folder / checkpoints.ASIDE).exists()
+    checkpoints.set_aside(folder, "_seen")
+    (folder / "_seen" / "checkpoint-3").rename(folder / "checkpoint-3")
+
+
+def test_a_full_disk_is_said_and_what_was_written_is_given_back(run, capfd):
+    trainer, folder = run
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # Python's own; the write fails instead
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+            trainer._save_checkpoint(trainer.model, None)
+        except NotSaved as error:
+            print(error)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert [path.name for path in checkpoints.found(folder)] == ["checkpoint-3"]
+    assert not (folder / checkpoints.ASIDE).exists()
+    assert checkpoints.damage(folder / "checkpoint-3") is None
+
+
+def test_the_message_of_a_failed_save(run, monkeypatch):
+    trainer, folder = run
+
+    def full(aside):
+        raise OSError(28, "No space left on device", str(aside / "x"))
+
+    monkeypatch.setattr(trainer, "beside_checkpoint", full)
+    with pytest.raises(NotSaved) as caught:
+        trainer._save_checkpoint(trainer.model, None)
+    said = str(caught.value)
+    assert said.startswith(f"checkpoint-4 could not be written to {folder} (")
+    assert "MiB free): [Errno 28] No space left on device" in said
+    assert said.endswith(
+        "; checkpoint-3 is whole. Make room or write train.save_total_limit, then go on with --resume auto"
+    )
+    assert not (folder / checkpoints.ASIDE).exists()
+
+
+def test_a_run_goes_on_from_what_a_kill_left(run):
+    _, folder = run
+    again = trainer("dpo/tiny", folder, *FOUR)
+    again.train(resume_from_checkpoint=folder / "checkpoint-3")
+    assert again.state.global_step == 4
+    assert len(logged(again)) == 4

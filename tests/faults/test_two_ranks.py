@@ -1,0 +1,25 @@
+"""A fault on one of two ranks stops both, in order, and by the name of the rank."""
+
+import pytest
+
+from tests.launching import ROOT, launch, torchrun
+
+pytestmark = pytest.mark.smoke
+
+
+def test_one_of_two(tmp_path):
+    program = [*torchrun(2), str(ROOT / "tests" / "faults" / "on_two_ranks.py"), str(tmp_path)]
+    result = launch(program, tmp_path, ACCELERATE_USE_CPU="true")
+    said = [line for line in result.stdout.splitlines() if line.startswith("rank ")]
+    assert sorted(line for line in said if "interrupted" in line) == [
+        f"rank {rank}: interrupted True, checkpoint-3, damage None" for rank in (0, 1)
+    ], result.stderr
+    assert sorted(line for line in said if "finite" in line) == [
+        f"rank {rank}: the loss is not finite at step 2 (rank 1), at step 1, weights finite True" for rank in (0, 1)
+    ]
+    assert not (tmp_path / "a_loss_that_is_none_on_one" / "nonfinite-2-rank0.json").exists()
+    assert (tmp_path / "a_loss_that_is_none_on_one" / "nonfinite-2.json").is_file()
+    assert not [line for line in said if "went on" in line]
+    assert "nothing has moved for 4 s, and rank 1 on " in result.stderr
+    assert "is behind the others; --resume auto goes on from the newest checkpoint" in result.stderr
+    assert result.returncode != 0

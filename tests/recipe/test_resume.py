@@ -1,0 +1,127 @@
+"""From which checkpoint a run goes on, and that it is still the same run."""
+
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from alignkit import checkpoints
+from alignkit.recipe import load, save_provenance
+from alignkit.recipe.resume import differences, only_run_in, refuse_changes, set_earlier_aside, starting_point
+
+TEXT = """\
+objective: {name: dpo, beta: 0.1}
+model: {path: org/model}
+data: {train: [{source: org/rows}]}
+train: {learning_rate: 1e-4, output_dir: out}
+"""
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(step, recipe=None):
+        aside = tmp_path / checkpoints.ASIDE / f"checkpoint-{step}"
+        aside.mkdir(parents=True)
+        (aside / "model").write_text("model")
+        if recipe is not None:
+            save_provenance(recipe, aside, {"org/rows": "1234"})
+        checkpoints.seal(aside)
+        return checkpoints.publish(aside, tmp_path)
+
+    return save
+
+
+def test_auto_takes_the_newest_whole_one_and_says_what_it_passes_over(saved, tmp_path, caplog):
+    assert starting_point(tmp_path, "auto") is None
+    older, newer = saved(2), saved(4)
+    assert starting_point(tmp_path, "auto") == newer
+    (newer / "model").write_text("modem")
+    with caplog.at_level(logging.WARNING):
+        assert starting_point(tmp_path, "auto") == older
+    (record,) = caplog.records
+    assert record.getMessage() == (f"{newer} is passed over: model is not what was written: its checksum differs")
+
+
+def test_never_starts_from_the_beginning_and_earlier_ones_are_set_aside(saved, tmp_path, caplog):
+    saved(2)
+    assert starting_point(tmp_path, "never") is None
+    with caplog.at_level(logging.WARNING):
+        set_earlier_aside(tmp_path)
+        set_earlier_aside(tmp_path)  # nothing is left to say
+    (record,) = caplog.records
+    assert record.getMessage() == f"1 checkpoints of an earlier run are now in {tmp_path / '_earlier'}"
+    assert checkpoints.found(tmp_path) == []
+
+
+def test_a_named_one_must_be_there_and_whole(saved, tmp_path):
+    checkpoint = saved(2)
+    assert starting_point(tmp_path, str(checkpoint)) == checkpoint
+    with pytest.raises(ValueError, match="--resume nowhere: there is no such folder; write auto, never, or the path"):
+        starting_point(tmp_path, "nowhere")
+    (checkpoint / "model").unlink()
+    with pytest.raises(ValueError, match="model is missing; write --resume auto to take the newest whole checkpoint"):
+        starting_point(tmp_path, str(checkpoint))
+
+
+@pytest.mark.parametrize(
+    ("override", "shown"),
+    [
+        ("objective.beta=0.2", "objective.beta: 0.1 -> 0.2"),
+        ("objective={name: ipo, tau: 0.1}", 'objective.name: "dpo" -> "ipo"'),
+        ("train.learning_rate=2e-4", "train.learning_rate: 0.0001 -> 0.0002"),
+        ("model.adapter.rank=8", "model.adapter: null -> {"),
+        ("train.max_steps=9", "train.max_steps: null -> 9"),
+    ],
+)
+def test_a_changed_recipe_is_refused_with_the_difference(write, saved, override, shown):
+    file = write(TEXT)
+    checkpoint = saved(2, load(file))
+    with pytest.raises(ValueError, match="was saved by a run that differs from this one") as caught:
+        refuse_changes(load(file, [override]), {"org/rows": "1234"}, checkpoint)
+    assert f"\n  {shown}" in str(caught.value)
+    assert str(caught.value).endswith(
+        "Undo the change, write --resume never to start anew, or --force to go on all the same"
+    )
+
+
+def test_changed_data_are_refused(write, saved):
+    recipe = load(write(TEXT))
+    with pytest.raises(ValueError, match="the data of org/rows changed"):
+        refuse_changes(recipe, {"org/rows": "5678"}, saved(2, recipe))
+
+
+@pytest.mark.parametrize("override", ["train.output_dir=elsewhere", "report=wandb", "train.save_total_limit=2"])
+def test_what_makes_no_other_experiment_may_change(write, saved, override):
+    file = write(TEXT)
+    refuse_changes(load(file, [override]), {"org/rows": "1234"}, saved(2, load(file)))
+
+
+def test_a_recipe_that_is_not_valid_any_more(write, saved):
+    recipe = load(write(TEXT))
+    checkpoint = saved(2, recipe)
+    (checkpoint / "recipe.yaml").write_text("objective: {name: gone}\n")
+    with pytest.raises(ValueError, match=r"the recipe of .* is not valid any more; --force goes on"):
+        refuse_changes(recipe, {}, checkpoint)
+
+
+def test_differences_are_shown_in_short():
+    assert differences({"a": {"b": [1] * 99}}, {"a": {"b": 2}}) == [f"a.b: {str([1] * 99)[:77]}... -> 2"]
+
+
+def test_a_folder_takes_one_run(tmp_path):
+    program = (
+        "import sys, pathlib; from alignkit.recipe.resume import only_run_in\n"
+        "with only_run_in(pathlib.Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        message = f"process {other.pid} on .* is training in {tmp_path}; wait for it, or write another train.output_dir"
+        with pytest.raises(ValueError, match=message), only_run_in(tmp_path):
+            pass
+        other.kill()  # nothing is left to clean up by hand
+        other.wait()
+    with only_run_in(tmp_path):
+        assert json.loads((tmp_path / ".lock.json").read_text())["process"]
