@@ -83,13 +83,7 @@ def build(
     trainer, _ = TRAINERS[family_of(type(recipe.objective))]
     # before the model: transformers looks for DeepSpeed's configuration while it loads weights, to shard them at once
     args = training_arguments(recipe)
-    data = load_recipe_data(recipe)
-    tokenizer = load_recipe_tokenizer(recipe, data)
-    refuse_images(data, recipe.model.path, tokenizer, args)
-    found = inspect_data(data, shape_of(recipe), tokenizer, args)
-    if report is not None:
-        report(found)
-    check_thresholds(found, recipe.data)
+    data, tokenizer, found = inspected(recipe, args, report)
     recipe = balanced(recipe, data.train)
     if checkpoint is not None:
         refuse_changes(recipe, data.fingerprints, checkpoint)
@@ -114,8 +108,22 @@ def build(
     return run
 
 
+def inspected(
+    recipe: Recipe, args: TrainingArguments, report: Callable[[DataReport], None] | None
+) -> tuple[Data, Any, DataReport]:
+    """Data and tokenizer of a recipe, and the report on them, which `report` is called with before it is judged."""
+    data = load_recipe_data(recipe)
+    tokenizer = load_recipe_tokenizer(recipe, data)
+    refuse_images(data, recipe.model.path, tokenizer, args)
+    found = inspect_data(data, shape_of(recipe), tokenizer, args)
+    if report is not None:
+        report(found)
+    check_thresholds(found, recipe.data)
+    return data, tokenizer, found
+
+
 def record(run: Any, recipe: Recipe, data: Data, shown: DataReport) -> None:
-    """Let a trainer write down, beside its checkpoints, what it was asked for and what came of it, and say how it stops."""
+    """Let a trainer write down what it was asked for and what came of it, and give it the recipe's ways to stop."""
     provenance = SaveProvenance(recipe, data, shown)
     run.add_callback(provenance)
     run.beside_checkpoint = provenance.write
@@ -165,10 +173,18 @@ def training_arguments(recipe: Recipe, processes: int | None = None) -> Training
     options |= {**trainer_precision(recipe.model), "report_to": list(recipe.report) or "none"}
     (default,) = [f.default for f in fields(recipe.config_class) if f.name == "per_device_train_batch_size"]
     micro = options.get("per_device_train_batch_size", default)
+    if processes is None:
+        _start_processes(options)
     steps = recipe.settings.accumulation_steps(micro, processes or running_processes())
     if steps is not None:
         options["gradient_accumulation_steps"] = steps  # from which GRPOConfig derives the size of a generation
     return recipe.config_class(**options)
+
+
+def _start_processes(options: dict[str, Any]) -> None:
+    """Let transformers join the processes of this run, in the way its options say, before they are counted."""
+    known = {field.name for field in fields(TrainingArguments)}
+    TrainingArguments(**{name: value for name, value in options.items() if name in known}).device  # noqa: B018
 
 
 def load_recipe_data(recipe: Recipe) -> Data:

@@ -144,7 +144,8 @@ class SurvivingTrainer(Trainer):
             return []
         copies = len(ids) // len(bad) if len(bad) and len(ids) % len(bad) == 0 else 0
         rows = ids[bad.repeat(copies)] if copies else ids  # pairs: all chosen answers, then all rejected ones
-        return self.processing_class.batch_decode(rows.tolist())
+        processor: Any = self.processing_class
+        return processor.batch_decode(rows.tolist())
 
     def _get_output_dir(self, trial: Any) -> str:
         folder = super()._get_output_dir(trial)
