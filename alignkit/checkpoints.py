@@ -83,10 +83,10 @@ def prune(folder: Path, keep: int | None, always: Collection[str] = ()) -> None:
 
     Nothing goes unless the newest one is verified.
     """
-    newest, *older = found(folder) or [None]
-    if keep is None or newest is None or damage(newest) is not None:
+    all_of_them = found(folder)
+    if keep is None or not all_of_them or damage(all_of_them[0]) is not None:
         return
-    for checkpoint in older[max(keep, 1) - 1 :]:
+    for checkpoint in all_of_them[max(keep, 1) :]:
         if checkpoint.name not in always:
             _remove(checkpoint)
 

@@ -60,7 +60,7 @@ class SurvivingTrainer(Trainer):
         """Whether training ended because a signal asked for it."""
         return self.interruption.stopped
 
-    def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As transformers', from a checkpoint where its path is given. Ends early after SIGTERM, SIGUSR1 or Ctrl-C.
 
         Raises:
@@ -73,7 +73,7 @@ class SurvivingTrainer(Trainer):
         self.interruption.resume = self._restore_averages
         self.watch.seconds = self.rank_timeout
         try:
-            return super().train(resume_from_checkpoint, **kwargs)
+            return super().train(resume_from_checkpoint, *args, **kwargs)
         except StoppedInEvaluation:  # between two steps, so that a checkpoint is exact
             self._save_checkpoint(self.model, None)
             return None
@@ -126,7 +126,7 @@ class SurvivingTrainer(Trainer):
         what, bad = ("loss", losses) if any(losses) else ("gradient", gradients)
         ranks = [rank for rank, flag in enumerate(bad) if flag]
         step, rank = self.state.global_step + 1, self.accelerator.process_index
-        file = Path(self.args.output_dir) / f"nonfinite-{step}.json"
+        file = Path(str(self.args.output_dir)) / f"nonfinite-{step}.json"
         if rank in ranks:
             record = {"step": step, "rank": rank, "what": what, "rows": self._suspects}
             place = file if rank == ranks[0] else file.with_stem(f"{file.stem}-rank{rank}")
