@@ -83,12 +83,10 @@ def build(
     trainer, _ = TRAINERS[family_of(type(recipe.objective))]
     # before the model: transformers looks for DeepSpeed's configuration while it loads weights, to shard them at once
     args = training_arguments(recipe)
-    data, tokenizer, found = inspected(recipe, args, report)
-    recipe = balanced(recipe, data.train)
-    if checkpoint is not None:
-        refuse_changes(recipe, data.fingerprints, checkpoint)
-    make_repository(args)
     refuse_absent_server(args)
+    data, tokenizer, found = inspected(recipe, args, report)
+    recipe = settled(recipe, data, checkpoint)
+    make_repository(args)
     set_seed(args.seed)  # adapters are drawn before the trainer seeds itself
     run = trainer(
         model=(load or load_recipe_model)(recipe, args),
@@ -102,8 +100,6 @@ def build(
         **own_options(recipe, args),
     )
     check_sharding(run.accelerator.distributed_type)
-    if recipe.data.on_bad_rows == "error":
-        refuse_lost(data, run)
     record(run, recipe, data, without_texts(found) if args.push_to_hub else found)
     return run
 
@@ -122,8 +118,22 @@ def inspected(
     return data, tokenizer, found
 
 
+def settled(recipe: Recipe, data: Data, checkpoint: Path | None) -> Recipe:
+    """The recipe with what follows from its data; refused where another one saved the checkpoint."""
+    recipe = balanced(recipe, data.train)
+    if checkpoint is not None:
+        refuse_changes(recipe, data.fingerprints, checkpoint)
+    return recipe
+
+
 def record(run: Any, recipe: Recipe, data: Data, shown: DataReport) -> None:
-    """Let a trainer write down what it was asked for and what came of it, and give it the recipe's ways to stop."""
+    """Let a trainer write down what it was asked for and what came of it, and give it the recipe's ways to stop.
+
+    Raises:
+        ValueError: it dropped rows in silence.
+    """
+    if recipe.data.on_bad_rows == "error":
+        refuse_lost(data, run)
     provenance = SaveProvenance(recipe, data, shown)
     run.add_callback(provenance)
     run.beside_checkpoint = provenance.write
