@@ -13,6 +13,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 COMMANDS = {
     "train": "Train a recipe.",
+    "launch": "Train a recipe on several processes, here or as a SLURM job.",
     "demo": "Train a small chat model in minutes and show what changed.",
     "check": "Validate a recipe and say what it would do.",
     "score-teachers": "Score a recipe's answers by aligned models, for poft.",
