@@ -21,7 +21,7 @@ def test_every_command_has_help(name):
 
 
 @pytest.mark.parametrize(
-    ("written", "said"), [("trian", "did you mean 'train'?"), ("frobnicate", "choose from train, demo, check")]
+    ("written", "said"), [("trian", "did you mean 'train'?"), ("frobnicate", "choose from train, launch, demo, check")]
 )
 def test_an_unknown_command_is_refused_with_the_nearest(written, said):
     result = invoke(written, "dpo/tiny")
