@@ -10,7 +10,7 @@ from datasets import Dataset
 from alignkit.data.account import DataReport, SetReport
 from alignkit.data.thresholds import check_thresholds
 from alignkit.models.precision import compute_dtype, device_type
-from alignkit.objectives import GroupObjective, PairObjective, RewardObjective
+from alignkit.objectives import GroupObjective, PairObjective, RevisionObjective, RewardObjective
 from alignkit.recipe.preview import preview
 from alignkit.recipe.schema import Recipe
 
@@ -22,7 +22,7 @@ class Size:
     examples: int  # per epoch, that have something to train on
     rows: int  # per epoch
     tokens: float  # of a row, on average, after truncation
-    sequences: int  # of a row: 2 for a pair
+    sequences: int  # of a row: 2 for a pair, 6 for one whose answers are also read as revisions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +67,17 @@ def plan(recipe: Recipe, processes: int = 1, report: Callable[[DataReport], None
     if report is not None:
         report(found)
     check_thresholds(found, recipe.data)
-    groups = isinstance(recipe.objective, GroupObjective)
-    paired = isinstance(recipe.objective, PairObjective | RewardObjective)
+    groups, revised = (isinstance(recipe.objective, kind) for kind in (GroupObjective, RevisionObjective))
+    paired = isinstance(recipe.objective, PairObjective | RevisionObjective | RewardObjective)
     size = size_of(found.sets[0], args, sequences=2 if paired else 1)
     size = sampled(size, args) if groups else size
+    if revised:  # the drafts in the prompts come on top
+        size = replace(size, sequences=3 * size.sequences, tokens=3 * size.tokens)
     per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * processes
     an_epoch = math.ceil(size.rows / per_step)
     steps = args.max_steps if args.max_steps > 0 else math.ceil(an_epoch * args.num_train_epochs)
     kind = "answers" if groups else "packed sequences" if getattr(args, "packing", False) else "examples"
-    about = "at most" if groups else "about"
+    about = "at most" if groups else "at least" if revised else "about"
     of = f" to {per_step // args.num_generations} prompts" if groups else f", {per_step * size.sequences} sequences"
     micro = f"{args.per_device_train_batch_size} a device x {args.gradient_accumulation_steps} accumulated"
     packed = f" in about {size.rows:,} packed sequences" if size.rows < size.examples else ""

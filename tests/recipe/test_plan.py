@@ -37,6 +37,12 @@ def test_pairs_are_counted_in_examples_sequences_and_tokens(check):
     assert found["tokens"] == "about 138 an epoch, 23 in each of the examples"
 
 
+def test_pairs_are_read_three_times_where_revisions_are_learned(check):
+    found = check("srpo", PAIRS)
+    assert found["batch"].startswith("4 examples, 24 sequences, at least 276 tokens: ")
+    assert found["tokens"] == "at least 414 an epoch, 69 in each of the examples"
+
+
 def test_processes_change_the_accumulation_and_not_the_batch(check):
     assert check("dpo", PAIRS, processes=2)["batch"].endswith("2 a device x 1 accumulated x 2 processes")
     with pytest.raises(ValueError, match="global_batch_size = 4 is no multiple of 2 examples on each of 3 processes"):
