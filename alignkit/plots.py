@@ -46,6 +46,27 @@ def plot_disagreement(margins: Sequence[float], spreads: Sequence[float], path: 
         figure.savefig(path, dpi=120)
 
 
+def plot_best_of_n(curve: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write a PNG of the best of n: its reward, and what each member says of it, against the bound on KL.
+
+    A point has `n`, `kl` in nats, `reward`, its `error` or None, and the rewards of the `members` by name.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        kl, reward = [point["kl"] for point in curve], [point["reward"] for point in curve]
+        errors = [point["error"] or 0 for point in curve]
+        for name in curve[0]["members"] if len(curve[0]["members"]) > 1 else ():
+            axes.plot(kl, [point["members"][name] for point in curve], "--", linewidth=0.9, label=name)
+        axes.errorbar(kl, reward, errors, marker=".", capsize=2, linewidth=1.4, label="combined reward")
+        axes.set_xlabel("KL from the policy, nats (bound)")
+        axes.set_ylabel(f"reward of the best of 1 to {curve[-1]['n']} answers")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+        figure.savefig(path, dpi=120)
+
+
 def svg_of(history: History) -> str:
     """The same curves as an `<svg>` element that needs nothing from outside. Raises ValueError as well."""
     text = io.StringIO()

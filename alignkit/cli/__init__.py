@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "Train a small chat model in minutes and show what changed.",
     "check": "Validate a recipe and say what it would do.",
     "score-teachers": "Score a recipe's answers by aligned models, for poft.",
+    "sample": "Draw answers to a recipe's prompts, score them, and keep the best.",
     "revise": "Let a model improve on its own answers, and show every draft.",
     "eval": "Let models answer questions and a judge rate the answers.",
     "reward": "Score answers by a reward model.",

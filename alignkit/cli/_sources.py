@@ -19,6 +19,7 @@ SECTIONS = {
     "train": ("recipe/schema.py", "TrainSpec"),
     "summary": ("recipe/summary/spec.py", "SummarySpec"),
     "evaluation": ("recipe/evaluation/spec.py", "EvaluationSpec"),
+    "sample": ("generation/spec.py", "SampleSpec"),
     "teachers.0": ("models/spec.py", "ModelSpec"),
 }
 ELSEWHERE = ("OBJECTIVE_OWNS", "BELONGS", "REFUSED")  # tables of TRL options that `train` does not take

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase, TextStreamer
 
-from alignkit.generation._sampler import Chat
+from alignkit.generation._sampler import Chat, Drawn
 
 
 class ConversationTooLong(ValueError):
@@ -20,7 +20,8 @@ class ConversationTooLong(ValueError):
 class TransformersSampler:
     """A `Sampler` over a loaded model, batched by length. Equal seeds give equal answers.
 
-    The chat template is applied here and nowhere else; its generation prompt is where training put the answer.
+    The chat template is applied here and nowhere else; its generation prompt is where training put the answer. A prompt
+    that is plain text gets none.
     """
 
     model: Any  # PreTrainedModel or PeftModel
@@ -35,14 +36,18 @@ class TransformersSampler:
             raise ValueError(f"temperature = {self.temperature} must be 0 (greedy) or more")
 
     def __call__(self, chats: Sequence[Chat], n: int = 1) -> list[list[str]]:
-        prompts = [self._prompt(chat) for chat in chats]
+        return [[answer.text for answer in answers] for answers in self.draw(chats, n)]
+
+    def draw(self, prompts: Sequence[Chat | str], n: int = 1) -> list[list[Drawn]]:
+        """n answers to each prompt, with their lengths and whether they came to an end."""
+        tokens = [self._prompt(prompt) for prompt in prompts]
         # the longest first: neighbours need little padding, and a batch too large fails at once
-        jobs = sorted(((i, prompt) for i, prompt in enumerate(prompts) for _ in range(n)), key=lambda job: -len(job[1]))
-        answers: list[list[str]] = [[] for _ in chats]
+        jobs = sorted(((i, ids) for i, ids in enumerate(tokens) for _ in range(n)), key=lambda job: -len(job[1]))
+        answers: list[list[Drawn]] = [[] for _ in prompts]
         with self._sampling():
             for batch in _batches(jobs, self.batch_size):
-                for (i, _), text in zip(batch, self._generate([prompt for _, prompt in batch]), strict=True):
-                    answers[i].append(text)
+                for (i, _), answer in zip(batch, self._generate([ids for _, ids in batch]), strict=True):
+                    answers[i].append(answer)
         return answers
 
     def stream(self, chat: Chat, write: Callable[[str], None]) -> str:
@@ -58,7 +63,7 @@ class TransformersSampler:
         shorter = replace(self, max_new_tokens=min(self.max_new_tokens, reads - len(prompt)))
         with self._sampling():
             (answer,) = shorter._generate([prompt], _Words(self.tokenizer, write))
-        return answer
+        return answer.text
 
     @contextmanager
     def _sampling(self) -> Iterator[None]:
@@ -73,13 +78,17 @@ class TransformersSampler:
         finally:
             self.model.train(was_training)
 
-    def _prompt(self, chat: Chat) -> list[int]:
-        encoded: Any = self.tokenizer.apply_chat_template(list(chat), add_generation_prompt=True, return_dict=True)
+    def _prompt(self, prompt: Chat | str) -> list[int]:
+        encoded: Any = (
+            self.tokenizer(prompt)
+            if isinstance(prompt, str)
+            else self.tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, return_dict=True)
+        )
         return list(encoded["input_ids"])
 
-    def _generate(self, prompts: list[list[int]], streamer: TextStreamer | None = None) -> list[str]:
+    def _generate(self, prompts: list[list[int]], streamer: TextStreamer | None = None) -> list[Drawn]:
         width = max(len(prompt) for prompt in prompts)
-        padding = self.tokenizer.pad_token_id
+        padding, ends = self.tokenizer.pad_token_id, self._ends()
         ids = torch.tensor([[padding] * (width - len(prompt)) + prompt for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
         config = GenerationConfig(
@@ -89,7 +98,7 @@ class TransformersSampler:
             top_k=None,
             top_p=None,
             pad_token_id=padding,
-            eos_token_id=self._ends(),
+            eos_token_id=ends,
         )
         output = self.model.generate(
             ids.to(self.model.device),
@@ -97,7 +106,15 @@ class TransformersSampler:
             generation_config=config,
             streamer=streamer,
         )
-        return self.tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
+        answers = output[:, width:]
+        ended = torch.isin(answers, torch.tensor(ends, device=answers.device))
+        lengths = torch.where(ended.any(dim=1), ended.int().argmax(dim=1) + 1, answers.shape[1]).tolist()
+        texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        whole = ended.any(dim=1).tolist()
+        return [
+            Drawn(text=text, tokens=length, truncated=not end)
+            for text, length, end in zip(texts, lengths, whole, strict=True)
+        ]
 
     def _ends(self) -> list[int]:
         """Tokens that end an answer: the tokenizer's, and those the model was shipped with."""

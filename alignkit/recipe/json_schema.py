@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from alignkit import objectives, rewards
 from alignkit.data.spec import DataSpec
+from alignkit.generation.spec import SampleSpec
 from alignkit.models.spec import ModelSpec
 from alignkit.recipe.describe import alternatives, choices, is_list, is_mapping
 from alignkit.recipe.ensemble.spec import EnsembleSpec
@@ -45,6 +46,7 @@ def json_schema() -> Schema:
         "reward": _reward(),
         "ensemble": of_dataclass(EnsembleSpec),
         "evaluation": of_dataclass(EvaluationSpec),
+        "sample": of_dataclass(SampleSpec),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -7,6 +7,7 @@ from typing import Any
 
 from alignkit import objectives
 from alignkit.data.spec import DataSpec, Source
+from alignkit.generation.spec import SampleSpec
 from alignkit.models.spec import Adapter, ModelSpec
 from alignkit.objectives import Objective
 from alignkit.recipe.contradictions import Written, check_contradictions
@@ -38,6 +39,7 @@ SECTIONS = {
     "reward": "",
     "ensemble": "",
     "evaluation": "",
+    "sample": "",
 }
 
 
@@ -46,7 +48,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, uses: Collection[st
 
     `path` may also name a shipped recipe: `dpo/tiny`. Paths in the file are relative to its folder, paths in overrides
     to the working directory; both become absolute. `uses` are sections that a command reads whatever the method does:
-    `reward` is otherwise refused where nothing is rewarded.
+    `reward` is otherwise refused where nothing is rewarded: by the method, or by `sample`.
 
     Raises:
         RecipeError: everything that is wrong with it.
@@ -73,8 +75,8 @@ class _Sections:
 
     def __init__(self, report: Report, uses: Collection[str]) -> None:
         self.report = report
-        self.uses = uses
         self.data: Mapping[str, Any] = report.document.data
+        self.uses = {*uses, *(["reward"] if "sample" in self.data else [])}
         self.objective = self._objective_class()
         keys = {
             "objective": ["name", *(fields_of(self.objective) if self.objective else ())],
@@ -87,6 +89,7 @@ class _Sections:
             "reward": fields_of(RewardSpec),
             "ensemble": fields_of(EnsembleSpec),
             "evaluation": fields_of(EvaluationSpec),
+            "sample": fields_of(SampleSpec),
         }
         self.unknown = Unknown(report, keys)
         self.checker = Checker(report, self.unknown)
@@ -105,8 +108,9 @@ class _Sections:
         reward = check_reward(self.data.get("reward"), self.checker)
         ensemble = self.checker.check(EnsembleSpec | None, self.data.get("ensemble"), ("ensemble",))
         evaluation = self.checker.check(EvaluationSpec | None, self.data.get("evaluation"), ("evaluation",))
+        sample = self.checker.check(SampleSpec | None, self.data.get("sample"), ("sample",))
         self._together(objective, model, data, train, settings, teachers, reward, ensemble)
-        sections = (objective, model, data, settings, trackers, summary, teachers, reward, ensemble, evaluation)
+        sections = (objective, model, data, settings, trackers, summary, teachers, reward, ensemble, evaluation, sample)
         if self.report or any(section is INVALID for section in sections):
             return None
         return Recipe(
@@ -121,6 +125,7 @@ class _Sections:
             reward=reward,
             ensemble=ensemble,
             evaluation=evaluation,
+            sample=sample,
             path=file,
         )
 

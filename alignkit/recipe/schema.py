@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from alignkit.data.spec import DataSpec
+from alignkit.generation.spec import SampleSpec
 from alignkit.models.spec import ModelSpec
 from alignkit.objectives import (
     GroupObjective,
@@ -104,6 +105,7 @@ class Recipe:
     reward: RewardSpec | None = None  # what answers are worth, for methods and commands that generate them
     ensemble: EnsembleSpec | None = None  # several reward models in place of one
     evaluation: EvaluationSpec | None = None  # who judges the checkpoints
+    sample: SampleSpec | None = None  # answers that alignkit sample draws; unset: its defaults
     path: Path | None = field(default=None, compare=False)  # the file it was read from
 
     @property
@@ -128,6 +130,7 @@ class Recipe:
             **({"reward": plain_reward(self.reward)} if self.reward else {}),
             **({"ensemble": plain(self.ensemble)} if self.ensemble else {}),
             **({"evaluation": plain(self.evaluation)} if self.evaluation else {}),
+            **({"sample": plain(self.sample)} if self.sample else {}),
         }
 
 

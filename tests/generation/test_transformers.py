@@ -34,6 +34,27 @@ def test_n_answers_a_chat_in_order_and_repeatable(loaded):
     assert first != TransformersSampler(**loaded, max_new_tokens=6, temperature=1.0, batch_size=2, seed=1)(chats, n=3)
 
 
+def test_an_answer_says_how_long_it_is_and_whether_it_came_to_an_end(loaded):
+    """With every token but one in the way of an end, an answer has as many tokens as it may."""
+    short = TransformersSampler(**loaded, max_new_tokens=3, temperature=1.0)
+    (answers,) = short.draw([chat("a")], n=8)
+    assert {(answer.tokens, answer.truncated) for answer in answers} == {(3, True)}
+    long = TransformersSampler(**loaded, max_new_tokens=400, temperature=1.5, batch_size=16)
+    (answers,) = long.draw([chat("a")], n=16)
+    ended = [answer for answer in answers if not answer.truncated]
+    assert ended
+    tokens = loaded["tokenizer"]
+    assert all(len(tokens(answer.text)["input_ids"]) + 1 == answer.tokens for answer in ended if answer.text.isascii())
+    assert all(answer.tokens == 400 for answer in answers if answer.truncated)
+
+
+def test_plain_text_is_taken_as_it_is(loaded):
+    sampler = TransformersSampler(**loaded, max_new_tokens=8)
+    template = loaded["tokenizer"].apply_chat_template(chat("a"), add_generation_prompt=True, tokenize=False)
+    assert sampler.draw([template]) == sampler.draw([chat("a")])
+    assert sampler.draw(["a"]) != sampler.draw([chat("a")])
+
+
 def test_the_model_is_left_in_training_mode(loaded):
     loaded["model"].train()
     TransformersSampler(**loaded, max_new_tokens=1)([chat("a")])
