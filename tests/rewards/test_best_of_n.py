@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from alignkit.rewards import best_of_n, kl_bound
+from alignkit.rewards import best_of_each, best_of_n, kl_bound
 from tests.objectives.properties import assert_refuses
 
 RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text())["best_of_n"]
@@ -30,6 +30,12 @@ def test_the_estimate_is_the_mean_over_subsets_where_ties_are_drawn(n):
         best = [i for i in subset if PROXY[i] == max(PROXY[j] for j in subset)]
         subsets.append(sum(GOLD[i] for i in best) / len(best))
     assert math.isclose(best_of_n(PROXY, GOLD, n), sum(subsets) / len(subsets), rel_tol=1e-12)
+
+
+def test_several_sizes_at_once_are_each_by_itself():
+    each = [best_of_n(PROXY, GOLD, n) for n in (6, 1, 3)]
+    assert_close(best_of_each(PROXY, GOLD, [6, 1, 3]), torch.stack(each), rtol=1e-14, atol=0)
+    assert_refuses("n = 7 must be from 1 to the number of answers, 6", best_of_each, PROXY, GOLD, [1, 7])
 
 
 def test_the_estimate_has_no_bias():
