@@ -48,6 +48,8 @@ def _lines(found: "Outcome") -> list[str]:
         said.append(f"{counts.unusable:,} prompts have no answer to train on: all are empty or truncated")
     if counts.below:
         said.append(f"{counts.below:,} prompts have no answer of min_score")
+    if counts.single:
+        said.append(f"{counts.single:,} prompts give no pair: they have one answer to train on")
     if counts.tied:
         said.append(f"{counts.tied:,} prompts give no pair: all their answers have one reward")
     said += [f"{name} scored no answers to {count:,} prompts" for name, count in counts.dropped.items()]

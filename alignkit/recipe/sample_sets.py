@@ -31,7 +31,8 @@ class Counts:
     pairs: int  # prompts whose best and worst answers are kept
     unusable: int  # prompts all of whose answers are empty, or truncated where such are dropped
     below: int  # prompts whose best answer is under min_score
-    tied: int  # prompts whose usable answers all have the same score: there is no pair in them
+    single: int  # prompts with one answer that may be trained on, which makes no pair
+    tied: int  # prompts with several, of which none is worse than the best
     dropped: Mapping[str, int]  # by member: prompts whose answers it did not score
 
 
@@ -59,6 +60,7 @@ class Outcome:
 class Chosen:
     """Places of two answers to a prompt; the first of equals."""
 
+    usable: int  # answers that may be trained on
     best: int | None  # None where no answer may be trained on
     worst: int | None  # None where it would be no worse than the best
 
@@ -79,7 +81,7 @@ def write_sets(folder: Path, samples: Path, spec: SampleSpec) -> Outcome:
     ]
     _write(folder / BEST, (_best(row, best) for row, best in kept))
     _write(folder / PAIRS, (_pair(row, best, worst) for row, best, worst in pairs))
-    usable = sum(one.best is not None for one in chosen)
+    answered, single = sum(one.usable > 0 for one in chosen), sum(one.usable == 1 for one in chosen)
     counts = Counts(
         prompts=len(rows),
         answers=sum(len(row["answers"]) for row in rows),
@@ -87,9 +89,10 @@ def write_sets(folder: Path, samples: Path, spec: SampleSpec) -> Outcome:
         empty=sum(not answer.strip() for row in rows for answer in row["answers"]),
         best=len(kept),
         pairs=len(pairs),
-        unusable=len(rows) - usable,
-        below=usable - len(kept),
-        tied=usable - len(pairs),
+        unusable=len(rows) - answered,
+        below=answered - len(kept),
+        single=single,
+        tied=answered - single - len(pairs),
         dropped=_dropped(rows),
     )
     curve = curve_of(rows)
@@ -105,11 +108,11 @@ def choose(row: Row, spec: SampleSpec) -> Chosen:
     ends = [not truncated or spec.truncated == "keep" for truncated in row["truncated"]]
     usable = [i for i, answer in enumerate(row["answers"]) if answer.strip() and ends[i]]
     if not usable:
-        return Chosen(best=None, worst=None)
+        return Chosen(usable=0, best=None, worst=None)
     scores, answers = row["scores"], row["answers"]
     best = max(usable, key=lambda i: scores[i])
     worse = [i for i in usable if scores[i] < scores[best] and answers[i] != answers[best]]
-    return Chosen(best=best, worst=min(worse, key=lambda i: scores[i]) if worse else None)
+    return Chosen(usable=len(usable), best=best, worst=min(worse, key=lambda i: scores[i]) if worse else None)
 
 
 def curve_of(rows: Sequence[Row]) -> list[Point]:

@@ -21,21 +21,32 @@ def test_a_shipped_recipe_is_sampled_from(tmp_path):
 
 def test_what_gave_nothing_is_said():
     counts = Counts(
-        prompts=9, answers=72, truncated=1, empty=2, best=3, pairs=4, unusable=5, below=1, tied=2, dropped={"judge": 6}
+        prompts=9,
+        answers=72,
+        truncated=1,
+        empty=2,
+        best=3,
+        pairs=4,
+        unusable=5,
+        below=1,
+        single=3,
+        tied=2,
+        dropped={"judge": 6},
     )
     points = [Point(n=n, kl=0.5, reward=1.25, error=None, members={}) for n in range(1, 7)]
     said = _lines(Outcome(folder=Path("out"), counts=counts, curve=points))
-    assert said[:8] == [
+    assert said[:9] == [
         "9 prompts, 72 answers: 1 truncated, 2 empty",
         "out/best.jsonl: 3 answers",
         "out/pairs.jsonl: 4 pairs",
         "5 prompts have no answer to train on: all are empty or truncated",
         "1 prompts have no answer of min_score",
+        "3 prompts give no pair: they have one answer to train on",
         "2 prompts give no pair: all their answers have one reward",
         "judge scored no answers to 6 prompts",
         "best of n by the reward, over all answers; KL at most:",
     ]
-    assert [line.split()[1] for line in said[8:]] == ["1", "2", "4", "6"]
+    assert [line.split()[1] for line in said[9:]] == ["1", "2", "4", "6"]
 
 
 def test_a_recipe_without_a_reward_is_refused(tmp_path):

@@ -20,29 +20,30 @@ def row(answers, scores, truncated=(), prompt="q", **members):
 
 
 @pytest.mark.parametrize(
-    ("found", "truncated", "best", "worst"),
+    ("found", "truncated", "usable", "best", "worst"),
     [
-        (row(["a", "b", "c"], [0.0, 2.0, -1.0]), "drop", 1, 2),
-        (row(["a", "b", "c"], [0.0, 2.0, -1.0], truncated=[1]), "drop", 0, 2),
-        (row(["a", "b", "c"], [0.0, 2.0, -1.0], truncated=[1]), "keep", 1, 2),
-        (row(["a", " ", "c"], [0.0, 2.0, -1.0]), "keep", 0, 2),
-        (row(["a", "b", "c"], [1.0, 1.0, 1.0]), "drop", 0, None),  # a tie
-        (row(["a", "a", "a"], [1.0, 1.5, 1.2]), "drop", 1, None),  # a reward that does not know what it wants
-        (row(["a", "b"], [1.0, 2.0], truncated=[0]), "drop", 1, None),
-        (row(["a", ""], [1.0, 2.0], truncated=[0]), "drop", None, None),
+        (row(["a", "b", "c"], [0.0, 2.0, -1.0]), "drop", 3, 1, 2),
+        (row(["a", "b", "c"], [0.0, 2.0, -1.0], truncated=[1]), "drop", 2, 0, 2),
+        (row(["a", "b", "c"], [0.0, 2.0, -1.0], truncated=[1]), "keep", 3, 1, 2),
+        (row(["a", " ", "c"], [0.0, 2.0, -1.0]), "keep", 2, 0, 2),
+        (row(["a", "b", "c"], [1.0, 1.0, 1.0]), "drop", 3, 0, None),  # a tie
+        (row(["a", "a", "a"], [1.0, 1.5, 1.2]), "drop", 3, 1, None),  # a reward that does not know what it wants
+        (row(["a", "b"], [1.0, 2.0], truncated=[0]), "drop", 1, 1, None),
+        (row(["a", ""], [1.0, 2.0], truncated=[0]), "drop", 0, None, None),
     ],
 )
-def test_best_and_worst_are_among_answers_that_can_be_trained_on(found, truncated, best, worst):
-    assert choose(found, SampleSpec(truncated=truncated)) == Chosen(best=best, worst=worst)
+def test_best_and_worst_are_among_answers_that_can_be_trained_on(found, truncated, usable, best, worst):
+    assert choose(found, SampleSpec(truncated=truncated)) == Chosen(usable=usable, best=best, worst=worst)
 
 
 def test_sets_are_in_our_formats_and_everything_is_counted(tmp_path):
     rows = [
         row(["a", "b", ""], [3.0, 1.0, 9.0], prompt=CHAT),
         row(["a", "b", "c"], [1.0, 1.0, 1.0], truncated=[2], prompt=CHAT),
+        row(["a", "", ""], [1.0, 0.0, 0.0], prompt=CHAT),
         row(["", "b", ""], [0.0, 5.0, 0.0], truncated=[1], prompt=CHAT),
     ]
-    rows[2]["members"]["late"] = [0.0, 0.0, 0.0]
+    rows[3]["members"]["late"] = [0.0, 0.0, 0.0]
     samples = tmp_path / "samples.jsonl"
     samples.write_text("".join(json.dumps(one) + "\n" for one in rows))
     found = write_sets(tmp_path, samples, SampleSpec(n=3, min_score=2.0))
@@ -55,16 +56,17 @@ def test_sets_are_in_our_formats_and_everything_is_counted(tmp_path):
     assert pairs == [{"prompt": CHAT, "chosen": a, "rejected": b, "score_chosen": 3.0, "score_rejected": 1.0}]
     counts = vars(found.counts)
     assert counts == {
-        "prompts": 3,
-        "answers": 9,
+        "prompts": 4,
+        "answers": 12,
         "truncated": 2,
-        "empty": 3,
+        "empty": 5,
         "best": 1,
         "pairs": 1,
         "unusable": 1,
-        "below": 1,
+        "below": 2,
+        "single": 1,
         "tied": 1,
-        "dropped": {"late": 2},
+        "dropped": {"late": 3},
     }
     saved = json.loads((tmp_path / "best_of_n.json").read_text())
     assert saved["counts"] == counts
