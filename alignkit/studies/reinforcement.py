@@ -52,7 +52,7 @@ class Reinforcement(Experiment):
     vocabulary along those answers.
     """
 
-    full: ClassVar = {"seeds": (0, 1, 2, 3, 4)}
+    full: ClassVar = {"seeds": (0, 1, 2, 3, 4), "supervised": 450}
 
     methods: tuple[str, ...] = tuple(METHODS)
     seeds: tuple[int, ...] = (0,)  # of the words' order and the answers
