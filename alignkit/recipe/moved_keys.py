@@ -27,10 +27,12 @@ OBJECTIVE_OWNS = {
     "entropy_coef_delta": "no objective adapts its entropy bonus; remove it",
     "entropy_target": "no objective adapts its entropy bonus; remove it",
     "off_policy_mask_threshold": "no objective masks answers by how old they are; remove it",
-    **dict.fromkeys(("sapo_temperature_neg", "sapo_temperature_pos"), "no objective is SAPO; remove it"),
-    **dict.fromkeys(
-        ("vespo_k_pos", "vespo_lambda_pos", "vespo_k_neg", "vespo_lambda_neg"), "no objective is VESPO; remove it"
-    ),
+    "sapo_temperature_neg": "no objective is SAPO; remove it",
+    "sapo_temperature_pos": "no objective is SAPO; remove it",
+    "vespo_k_pos": "no objective is VESPO; remove it",
+    "vespo_lambda_pos": "no objective is VESPO; remove it",
+    "vespo_k_neg": "no objective is VESPO; remove it",
+    "vespo_lambda_neg": "no objective is VESPO; remove it",
     "loss_weights": "an objective is one method; remove it",
     "label_smoothing": "write objective: {name: robust_dpo, flip_rate: RATE}",
     "center_rewards_coefficient": "write objective: {name: bradley_terry, centering: NUMBER}",

@@ -26,7 +26,7 @@ def flat(schema, prefix):
 def test_keys_are_those_of_the_schema():
     sections = json_schema()["properties"]
     want = {}
-    for section in ("model", "data", "train", "summary"):
+    for section in ("model", "data", "train", "summary", "evaluation", "sample"):
         want |= flat(sections[section], section)
     want |= {key: text for key, text in flat(sections["teachers"]["items"], "teachers.0").items() if key.count(".") < 3}
     for name in objectives.names():
