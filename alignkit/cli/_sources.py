@@ -20,6 +20,8 @@ SECTIONS = {
     "summary": ("recipe/summary/spec.py", "SummarySpec"),
     "evaluation": ("recipe/evaluation/spec.py", "EvaluationSpec"),
     "sample": ("generation/spec.py", "SampleSpec"),
+    "reward": ("rewards/spec.py", "RewardSpec"),
+    "ensemble": ("recipe/ensemble/spec.py", "EnsembleSpec"),
     "teachers.0": ("models/spec.py", "ModelSpec"),
 }
 ELSEWHERE = ("OBJECTIVE_OWNS", "BELONGS", "REFUSED")  # tables of TRL options that `train` does not take
