@@ -56,6 +56,15 @@ def run_errors() -> Iterator[None]:
     """
     try:
         yield
+    except KeyboardInterrupt as stop:
+        from alignkit.recipe.resume import is_first_process
+        from alignkit.trainers import Interrupted
+
+        if not isinstance(stop, Interrupted):
+            raise
+        if is_first_process():
+            print(stop, file=sys.stderr)
+        sys.exit(RESUMABLE)
     except Exception as error:
         from alignkit.trainers import Diverged, NotSaved
 

@@ -1,14 +1,13 @@
 """`alignkit train RECIPE [key=value ...]`"""
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from alignkit.cli import _arguments
-from alignkit.cli._errors import RESUMABLE, run_errors, user_errors
+from alignkit.cli._errors import run_errors, user_errors
 
 if TYPE_CHECKING:
     from alignkit.recipe import Recipe
@@ -50,24 +49,15 @@ def command(recipe: str, overrides: tuple[str, ...], resume: str, force: bool) -
         if checkpoint is None:
             set_earlier_aside(folder)
         use_table(trainer)
-        _train(trainer, checkpoint)
+        trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.save_model()
+        trainer.create_model_card()  # last, since an adapter's library writes into it when it saves
     if trainer.is_world_process_zero():
         adapter = loaded.model.adapter is not None or loaded.model.head_only
         reward = isinstance(loaded.objective, RewardObjective)
         click.echo(_where(folder, adapter=adapter, reward=reward))
         if trainer.args.push_to_hub:
             click.echo(f"hub:   {trainer.hub_model_id}")
-
-
-def _train(trainer: Any, checkpoint: Path | None) -> None:
-    """Train and save; exit where the run was interrupted."""
-    trainer.train(resume_from_checkpoint=checkpoint)
-    if trainer.interrupted:
-        if trainer.is_world_process_zero():
-            click.echo(f"stopped and saved at step {trainer.state.global_step}; --resume auto goes on", err=True)
-        sys.exit(RESUMABLE)
-    trainer.save_model()
-    trainer.create_model_card()  # last, since an adapter's library writes into it when it saves
 
 
 def _ensemble(recipe: "Recipe") -> None:

@@ -88,7 +88,7 @@ def only_run_in(output: Path) -> Iterator[None]:
     Raises:
         ValueError: another process holds it.
     """
-    if not _is_first():
+    if not is_first_process():
         yield
         return
     output.mkdir(parents=True, exist_ok=True)
@@ -110,12 +110,13 @@ def only_run_in(output: Path) -> Iterator[None]:
 def set_earlier_aside(output: Path) -> None:
     """Move checkpoints of an earlier run to OUTPUT/_earlier: they would be taken for those of the run that begins."""
     earlier = checkpoints.found(output)
-    if earlier and _is_first():
+    if earlier and is_first_process():
         place = checkpoints.set_aside(output, EARLIER)
         logger.warning("%d checkpoints of an earlier run are now in %s", len(earlier), place)
 
 
-def _is_first() -> bool:
+def is_first_process() -> bool:
+    """Whether this process is the only one, or the one that speaks for all; known before any of them is joined."""
     return os.environ.get("RANK", "0") == "0"
 
 

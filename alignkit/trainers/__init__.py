@@ -1,5 +1,6 @@
 """One TRL subclass per batch shape: the objective replaces the loss, everything else is TRL's."""
 
+from alignkit.trainers._interruption import Interrupted
 from alignkit.trainers._objective import ObjectiveTrainer
 from alignkit.trainers._survival import Diverged, NotSaved
 from alignkit.trainers.group import GroupTrainer
@@ -12,6 +13,7 @@ from alignkit.trainers.unpaired import UnpairedTrainer
 __all__ = [
     "Diverged",
     "GroupTrainer",
+    "Interrupted",
     "NotSaved",
     "ObjectiveTrainer",
     "PairTrainer",

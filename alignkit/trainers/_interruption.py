@@ -7,7 +7,6 @@ effect, and can do no harm: a checkpoint that is being written is aside.
 import logging
 import signal
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +15,14 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training ended after a signal, and what it had done is saved.
+
+    A KeyboardInterrupt, so that whoever trains and then goes on (with the next member of an ensemble, with a report) is
+    stopped too, unless it says otherwise.
+    """
 
 
 class StoppedInEvaluation(Exception):
@@ -27,7 +34,6 @@ class Interruption(TrainerCallback):
 
     def __init__(self) -> None:
         self.stopped = False
-        self.resume: Callable[[], None] | None = None  # called when training begins
         self._received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
         self._training = False
@@ -38,8 +44,6 @@ class Interruption(TrainerCallback):
         self.stopped, self._received, self._training = False, None, True
         if threading.current_thread() is threading.main_thread():  # Python takes handlers from no other
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
-        if self.resume is not None:
-            self.resume()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self._anywhere(args):

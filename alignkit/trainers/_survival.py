@@ -14,11 +14,11 @@ from typing import Any, Literal
 import torch
 from accelerate.utils import DistributedType
 from torch import Tensor
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from alignkit import checkpoints
 from alignkit.trainers import _seams
-from alignkit.trainers._interruption import Interruption, StoppedInEvaluation
+from alignkit.trainers._interruption import Interrupted, Interruption, StoppedInEvaluation
 from alignkit.trainers._watch import Watch
 
 Policy = Literal["stop", "skip"]
@@ -53,6 +53,7 @@ class SurvivingTrainer(Trainer):
         self._suspects: list[str] = []  # rows of this step whose loss is not finite, on this rank
         super().__init__(*args, **kwargs)
         self.add_callback(self.interruption)
+        self.add_callback(GoOn(self))
         self.add_callback(self.watch)
 
     @property
@@ -61,24 +62,26 @@ class SurvivingTrainer(Trainer):
         return self.interruption.stopped
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As transformers', from a checkpoint where its path is given. Ends early after SIGTERM, SIGUSR1 or Ctrl-C.
+        """As transformers', from a checkpoint where its path is given.
 
         Raises:
+            Interrupted: after SIGTERM, SIGUSR1 or Ctrl-C, when the step is finished and saved.
             Diverged: a loss or gradient that is not finite, unless such steps are skipped.
             NotSaved: a checkpoint could not be written.
         """
         if isinstance(resume_from_checkpoint, Path):
             resume_from_checkpoint = str(resume_from_checkpoint)
         self._resumed = Path(resume_from_checkpoint) if isinstance(resume_from_checkpoint, str) else None
-        self.interruption.resume = self._restore_averages
         self.watch.seconds = self.rank_timeout
         try:
-            return super().train(resume_from_checkpoint, *args, **kwargs)
+            result = super().train(resume_from_checkpoint, *args, **kwargs)
         except StoppedInEvaluation:  # between two steps, so that a checkpoint is exact
             self._save_checkpoint(self.model, None)
-            return None
         finally:
             self.interruption.release()
+        if self.interrupted:
+            raise Interrupted(f"stopped and saved at step {self.state.global_step}; --resume auto goes on")
+        return result
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         samples = super().get_batch_samples(*args, **kwargs)
@@ -194,12 +197,25 @@ class SurvivingTrainer(Trainer):
         text = json.dumps(_seams.averages(self))
         (checkpoint / _averages_file(self.accelerator.process_index)).write_text(text, encoding="utf-8")
 
-    def _restore_averages(self) -> None:
+    def restore_own(self) -> None:
+        """Take up, when training begins, what `save_own` added to the checkpoint it goes on from."""
         if self._resumed is None:
             return
         file = self._resumed / _averages_file(self.accelerator.process_index)
         if file.is_file():  # not in one that fewer processes saved
             _seams.set_averages(self, json.loads(file.read_text(encoding="utf-8")))
+
+
+class GoOn(TrainerCallback):
+    """Lets a trainer take up what it had saved: when training begins, since transformers starts means at zero then."""
+
+    def __init__(self, trainer: SurvivingTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.trainer.restore_own()
 
 
 def _averages_file(rank: int) -> str:

@@ -6,6 +6,7 @@ import pytest
 from torch import equal
 
 from alignkit import checkpoints
+from alignkit.trainers import Interrupted
 from tests.faults.runs import SAVED, At, logged, trainer
 
 pytestmark = pytest.mark.smoke
@@ -32,7 +33,8 @@ def test_in_training(number, whole, tmp_path):
     before = signal.getsignal(number)
     run = trainer("dpo/tiny", tmp_path, *written())
     run.add_callback(At("on_substep_end", 2, lambda: signal.raise_signal(number)))  # in the third step
-    run.train()
+    with pytest.raises(Interrupted, match=r"^stopped and saved at step \d; --resume auto goes on$"):
+        run.train()
     assert run.interrupted
     assert signal.getsignal(number) is before
     assert [path.name for path in checkpoints.found(tmp_path)] == ["checkpoint-3"]
@@ -48,7 +50,8 @@ def test_in_training(number, whole, tmp_path):
 def test_in_evaluation(whole, tmp_path):
     run = trainer("dpo/tiny", tmp_path, *written(*EVALUATED))
     run.add_callback(At("on_prediction_step", 4, lambda: signal.raise_signal(signal.SIGTERM)))
-    run.train()
+    with pytest.raises(Interrupted, match=r"^stopped and saved at step \d; --resume auto goes on$"):
+        run.train()
     assert run.interrupted
     assert [path.name for path in checkpoints.found(tmp_path)] == ["checkpoint-4"]
     assert checkpoints.damage(tmp_path / "checkpoint-4") is None
@@ -61,7 +64,8 @@ def test_while_saving(tmp_path):
     """The save that is under way is finished, and the step after it is the last."""
     run = trainer("dpo/tiny", tmp_path, *written("train.save_steps=2"))
     run.add_callback(At("on_save", 2, lambda: signal.raise_signal(signal.SIGTERM)))
-    run.train()
+    with pytest.raises(Interrupted, match=r"^stopped and saved at step \d; --resume auto goes on$"):
+        run.train()
     assert run.interrupted
     assert [path.name for path in checkpoints.found(tmp_path)] == ["checkpoint-3", "checkpoint-2"]
 

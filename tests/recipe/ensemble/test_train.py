@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from alignkit.rewards.ensemble import Calibration
 from alignkit.rewards.model import ModelReward
 from alignkit.rewards.shared import load_members
 from alignkit.rewards.spec import EnsembleMember, RewardSpec
+from alignkit.trainers import Interrupted
+from tests.faults.runs import At
 from tests.objectives.properties import assert_refuses
 from tests.recipes.runs import train, weights
 
@@ -47,6 +50,21 @@ def test_a_member_trained_alone_has_the_same_weights_to_the_last_bit(trained):
     assert together.keys() == single.keys() == other.keys()
     assert [name for name in single if not torch.equal(single[name], together[name])] == []
     assert any(not torch.equal(single[name], other[name]) for name in single)
+
+
+@pytest.mark.smoke
+def test_a_signal_ends_the_ensemble_and_not_only_a_member(tmp_path):
+    section = "ensemble={size: 2, form: heads}"
+    recipe = load("bradley_terry/tiny", [section, f"train.output_dir={tmp_path}", "train.disable_tqdm=true"])
+
+    def prepare(trainer):
+        trainer.add_callback(At("on_step_begin", 0, lambda: signal.raise_signal(signal.SIGTERM)))
+
+    with pytest.raises(Interrupted, match="stopped and saved at step 1"):
+        training.train_ensemble(recipe, None, prepare)
+    assert (tmp_path / "member-0" / "checkpoint-1").is_dir()
+    assert not (tmp_path / "member-1").exists()
+    assert not (tmp_path / "ensemble.json").exists()
 
 
 @pytest.mark.smoke
