@@ -83,11 +83,12 @@ def prune(folder: Path, keep: int | None, always: Collection[str] = ()) -> None:
 
     Nothing goes unless the newest one is verified.
     """
-    all_of_them = found(folder)
-    if keep is None or not all_of_them or damage(all_of_them[0]) is not None:
+    if keep is None:
         return
-    for checkpoint in all_of_them[max(keep, 1) :]:
-        if checkpoint.name not in always:
+    newest_first = found(folder)
+    superfluous = [one for one in newest_first[max(keep, 1) :] if one.name not in always]
+    if superfluous and damage(newest_first[0]) is None:  # reads it whole, so only where it decides something
+        for checkpoint in superfluous:
             _remove(checkpoint)
 
 

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from alignkit.evaluation.errors import EvaluationError
 
@@ -37,8 +37,7 @@ def append(file: Path, row: Mapping[str, Any]) -> None:
     """Add a row and see it on the disk; a line that a killed process left unfinished is cut off first."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a+b") as opened:
-        opened.seek(0)
-        opened.truncate(opened.read().rfind(b"\n") + 1)
+        _cut_unfinished(opened)
         opened.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
         opened.flush()
         os.fsync(opened.fileno())
@@ -51,6 +50,16 @@ def replace(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with partial.open("w", encoding="utf-8") as opened:
         opened.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     partial.replace(file)
+
+
+def _cut_unfinished(opened: BinaryIO) -> None:
+    """Cut off a last line without an end, which is there once after a kill; else one byte is read."""
+    size = opened.seek(0, os.SEEK_END)
+    if size:
+        opened.seek(size - 1)
+        if opened.read() != b"\n":
+            opened.seek(0)
+            opened.truncate(opened.read().rfind(b"\n") + 1)
 
 
 def _rows(file: Path, content: bytes) -> list[Row]:
