@@ -199,11 +199,10 @@ def _start_processes(options: dict[str, Any]) -> None:
 
 def load_recipe_data(recipe: Recipe) -> Data:
     """Datasets of a recipe; local paths are relative to its file."""
-    base = recipe.path.parent if recipe.path else Path.cwd()
     if COLUMN in recipe.objective.columns and (recipe.teachers or recipe.data.teacher_scores is not None):
         data = joined_scores(recipe)
     else:
-        data = load_data(recipe.data, shape_of(recipe), recipe.objective.columns, base)
+        data = load_data(recipe.data, shape_of(recipe), recipe.objective.columns, recipe.base)
     refuse_unsaid_turns(recipe, data)
     return data
 

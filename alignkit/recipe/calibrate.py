@@ -33,10 +33,9 @@ def calibrate(recipe: Recipe) -> Iterator[Calibrated]:
         raise ValueError("the recipe has no reward; write reward: {members: [{model: PATH}]}")
     if not recipe.data.eval:
         raise ValueError("the recipe has no evaluation data to calibrate on; write data.eval: [{source: FILE}]")
-    base = recipe.path.parent if recipe.path else Path.cwd()
-    prompts, completions, columns = answers(recipe, base)
+    prompts, completions, columns = answers(recipe)
     for spec in recipe.reward.members:
-        for member in load(spec, base, False):
+        for member in load(spec, recipe.base, False):
             scores = Ensemble(members=[member], combine=make("mean"))(prompts, completions, **columns)
             try:
                 found = Calibration.of(scores)
@@ -48,11 +47,11 @@ def calibrate(recipe: Recipe) -> Iterator[Calibrated]:
             yield Calibrated(name=member.name, calibration=found, folder=folder)
 
 
-def answers(recipe: Recipe, base: Path) -> tuple[list[Any], list[Any], dict[str, list[Any]]]:
+def answers(recipe: Recipe) -> tuple[list[Any], list[Any], dict[str, list[Any]]]:
     """Prompts, answers and columns of every answer in `data.eval`."""
     found: list[tuple[Any, Any, Any]] = []
     for source in recipe.data.eval:
-        opened = open_source(source, base)
+        opened = open_source(source, recipe.base)
         layout = layout_of(opened, source)
         for place, row in opened.rows():
             prompt, texts = answers_of(place, row, layout)

@@ -73,8 +73,7 @@ def rollout_reward(recipe: Recipe, args: Any) -> RolloutReward:
     """The recipe's `reward:` section, loaded. ValueError if a member cannot be."""
     if recipe.reward is None:
         raise ValueError("reward is missing; write reward: {members: [{rule: exact_match}]}")
-    base = recipe.path.parent if recipe.path else Path.cwd()
-    return RolloutReward(load_reward(recipe.reward, base), None if args.push_to_hub else Path(args.output_dir))
+    return RolloutReward(load_reward(recipe.reward, recipe.base), None if args.push_to_hub else Path(args.output_dir))
 
 
 def refuse_absent_server(args: Any) -> None:

@@ -60,9 +60,8 @@ def prompts_of(recipe: Recipe, spec: SampleSpec) -> list[Prompt]:
     """Prompts of the training or the evaluation data, each once. ValueError where there are none."""
     if recipe.data.streaming:
         raise ValueError("answers are drawn for a whole data set, which streaming never sees; remove data.streaming")
-    base = recipe.path.parent if recipe.path else Path.cwd()
     asked = replace(recipe.data, label_noise=0.0, normalize_scores="none")  # which are of answers, not of prompts
-    data = load_data(asked, "tasks", (), base)
+    data = load_data(asked, "tasks", (), recipe.base)
     rows = data.train if spec.prompts == "train" else data.eval
     if rows is None:
         raise ValueError("the recipe has no evaluation data; write data.eval, or sample.prompts: train")
@@ -86,7 +85,7 @@ class Draws:
         progress(done, len(self.prompts))
         if done == len(self.prompts):
             return
-        sampler, ensemble = self._sampler(), load_reward(self.recipe.reward, self._base)
+        sampler, ensemble = self._sampler(), load_reward(self.recipe.reward, self.recipe.base)
         with samples.open("a", encoding="utf-8") as file:
             for start in range(done - done % PART, len(self.prompts), PART):
                 part = self.prompts[start : start + PART]
@@ -129,10 +128,6 @@ class Draws:
         loaded: Any = load_model(model, frozen=True)
         loaded = loaded if getattr(loaded, "is_quantized", False) else loaded.to(device_type())
         return TransformersSampler(model=loaded, tokenizer=tokenizer, batch_size=self.spec.batch_size, **options)
-
-    @property
-    def _base(self) -> Path:
-        return self.recipe.path.parent if self.recipe.path else Path.cwd()
 
     def _identity(self) -> dict[str, Any]:
         """What the answers and their scores follow from; not what is kept of them."""

@@ -109,6 +109,11 @@ class Recipe:
     path: Path | None = field(default=None, compare=False)  # the file it was read from
 
     @property
+    def base(self) -> Path:
+        """Where relative paths and the user's own functions are looked for: the recipe's folder."""
+        return self.path.parent if self.path else Path.cwd()
+
+    @property
     def config_class(self) -> type:
         """TRL's config class that takes `train`."""
         return config_class(type(self.objective))

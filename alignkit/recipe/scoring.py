@@ -85,7 +85,7 @@ def load_unscored(recipe: Recipe) -> Data:
         raise ValueError(f"this objective reads no {COLUMN}, and teachers give nothing else; choose poft")
     if recipe.data.streaming:
         raise DataError("teachers score the whole data set, which streaming never sees; remove data.streaming")
-    return load_data(recipe.data, "tokens", columns, recipe.path.parent if recipe.path else Path.cwd())
+    return load_data(recipe.data, "tokens", columns, recipe.base)
 
 
 def refuse_unsaid_turns(recipe: Recipe, data: Data) -> None:

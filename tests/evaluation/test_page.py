@@ -10,26 +10,11 @@ from alignkit.evaluation import write_report
 from alignkit.evaluation.charts import bars, radar
 from alignkit.evaluation.statistics import Interval
 from tests.evaluation.scripted import judged
+from tests.pages import Read
 
 HOSTILE = (
     "</pre></style></script><script>document.title='owned'</script><img src=https://example.org/x onerror=alert(1)>"
 )
-
-
-class Read(HTMLParser):
-    """Text, elements and attributes of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.words, self.elements, self.attributes = "", [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data):
-        self.words += data
 
 
 @pytest.fixture(scope="module")

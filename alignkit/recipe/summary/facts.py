@@ -50,9 +50,8 @@ class Facts:
     @cached_property
     def hub_datasets(self) -> list[str]:
         """Ids of the datasets from the Hub."""
-        base = self.recipe.path.parent if self.recipe.path else Path.cwd()
         sources: list[Source] = [*self.recipe.data.train, *self.recipe.data.eval]
-        return list(dict.fromkeys(one.source for one in sources if located(one, base) is None))
+        return list(dict.fromkeys(one.source for one in sources if located(one, self.recipe.base) is None))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,35 +3,19 @@
 import shutil
 import subprocess
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
 
 from alignkit.recipe.summary.answers import Answers, NoAnswers
 from alignkit.recipe.summary.facts import without_texts
 from alignkit.recipe.summary.page import page
+from tests.pages import Read
 
 HOSTILE = (
     "</pre></style><script>document.title='owned'</script><img src=https://example.org/x onerror=alert(1)>&lt;\x1b[2J"
 )
 CHATS = [[{"role": "user", "content": f"Why? {HOSTILE}"}]]
 MOMENTS = [Answers(step=0, texts=(HOSTILE,), seconds=1.0), Answers(step=2, texts=("Because.",), seconds=0.5)]
-
-
-class Read(HTMLParser):
-    """Text, elements and attributes of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.words, self.elements, self.attributes = "", [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data):
-        self.words += data
 
 
 @pytest.fixture
