@@ -79,6 +79,7 @@ class SurvivingTrainer(Trainer):
             self._save_checkpoint(self.model, None)
         finally:
             self.interruption.release()
+            self.watch.release()  # also where training failed: a process that goes on to something else is not missing
         if self.interrupted:
             raise Interrupted(f"stopped and saved at step {self.state.global_step}; --resume auto goes on")
         return result

@@ -48,6 +48,10 @@ class Watch(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Watch no more."""
         self._stop.set()
 
     def moved(self, *ignored: Any, **also_ignored: Any) -> None:
