@@ -85,13 +85,13 @@ class Block:
     begin: int
     end: int
     keys: tuple[tuple[int, int, int], ...]  # run, begin, end
-    masked: bool  # otherwise causal from the first key on
+    masked: bool  # otherwise causal, and computed with the queries of what is before, for nothing
 
     @property
     def scores(self) -> int:
         """Pairs of a query and a key that are computed."""
         queries, keys = self.end - self.begin, sum(end - begin for _, begin, end in self.keys)
-        return queries * keys if self.masked else queries * (queries + 1) // 2
+        return queries * keys if self.masked else keys * (keys + 1) // 2
 
 
 def _by_blocks(
@@ -103,10 +103,12 @@ def _by_blocks(
     queries, keys, values = (states.split(lengths, dim=2) for states in heads)  # joined again in one piece of gradient
     outputs = []
     for block in blocks_of(packed, window, causal):
-        query = queries[block.run][:, :, block.begin : block.end]
-        key, value = _gather(keys, block), _gather(values, block)
+        own = ((block.run, block.begin, block.end),)
+        query = _gather(queries, own if block.masked else block.keys)
+        key, value = _gather(keys, block.keys), _gather(values, block.keys)
         mask = _mask(packed, query, key.size(2), window) if block.masked else None
-        outputs.append(attention(module, query, key, value, mask, **options)[0])
+        output = attention(module, query, key, value, mask, **options)[0]
+        outputs.append(output.narrow(1, output.size(1) - (block.end - block.begin), block.end - block.begin))
     return torch.cat(outputs, dim=1), None
 
 
@@ -120,11 +122,19 @@ def blocks_of(packed: Packed, window: int | None, causal: bool) -> list[Block]:
     return packed.made[name]
 
 
-def _blocks(runs: tuple[Run, ...], number: int, window: int | None, causal: bool) -> Iterator[Block]:
+def _blocks(runs: tuple[Run, ...], number: int, window: int | None, causal: bool) -> list[Block]:
+    """Of two ways through a run the one with fewer scores."""
     run = runs[number]
-    if causal and not run.before and (window is None or run.length <= window):
-        yield Block(run=number, begin=0, end=run.length, keys=((number, 0, run.length),), masked=False)
-        return
+    masked = list(_masked_blocks(run, number, window))
+    if causal and (window is None or run.start + run.length <= window):
+        keys = tuple(_from((*run.before, (number, run.length)), 0))
+        whole = Block(run=number, begin=0, end=run.length, keys=keys, masked=False)
+        if whole.scores <= sum(block.scores for block in masked):  # an answer much longer than its prompt
+            return [whole]
+    return masked
+
+
+def _masked_blocks(run: Run, number: int, window: int | None) -> Iterator[Block]:
     for begin in range(0, run.length, QUERIES):
         end = min(begin + QUERIES, run.length)
         oldest = 0 if window is None else max(run.start + begin - window + 1, 0)
@@ -140,9 +150,14 @@ def _from(path: Path, oldest: int) -> Iterator[tuple[int, int, int]]:
         oldest -= length
 
 
-def _gather(states: tuple[Tensor, ...], block: Block) -> Tensor:
-    pieces = [states[run][:, :, begin:end] for run, begin, end in block.keys]
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=2)
+def _gather(states: tuple[Tensor, ...], pieces: tuple[tuple[int, int, int], ...]) -> Tensor:
+    found = [_part(states[run], begin, end) for run, begin, end in pieces]
+    return found[0] if len(found) == 1 else torch.cat(found, dim=2)
+
+
+def _part(states: Tensor, begin: int, end: int) -> Tensor:
+    """A slice, unless it is all: its gradient would be a copy of zeros and more."""
+    return states if end - begin == states.size(2) else states[:, :, begin:end]
 
 
 def _mask(packed: Packed, query: Tensor, keys: int, window: int | None) -> Tensor:

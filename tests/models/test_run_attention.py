@@ -97,6 +97,16 @@ def test_a_run_with_nothing_before_it_is_left_to_the_kernel():
     assert block.masked
 
 
+def test_an_answer_much_longer_than_its_prompt_takes_the_prompt_s_queries_along(monkeypatch):
+    """Causal over both are fewer scores than a mask over a square."""
+    (block,) = _blocks((RUNS[0], Run(before=((0, 4),), start=4, length=9)), 1, None, causal=True)
+    assert (block.keys, block.masked, block.scores) == (((0, 0, 4), (1, 0, 9)), False, 13 * 14 // 2)
+    (block,) = _blocks((RUNS[0], Run(before=((0, 4),), start=4, length=9)), 1, 12, causal=True)
+    assert block.masked
+    model, batch = model_of("llama"), pairs(prompts=(20,), answers=(60, 50))
+    assert_same(answers_and_gradients(model, batch), answers_and_gradients(model, batch, monkeypatch))
+
+
 def test_a_window_leaves_out_keys_that_no_query_sees():
     (block,) = _blocks(RUNS, 2, 2, causal=True)  # queries at 6 and 7
     assert block.keys == ((1, 0, 1), (2, 0, 2))
