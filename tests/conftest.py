@@ -1,6 +1,13 @@
-"""Models that tests need are built once and kept beside pytest's own cache, never in the user's."""
+"""Models that tests need are built once and kept beside pytest's own cache, and what ran where is written down."""
+
+import json
+import subprocess
+from datetime import date
+from pathlib import Path
 
 import pytest
+
+STATUS = {"passed": "equal", "failed": "different", "skipped": "not run"}
 
 
 @pytest.fixture(autouse=True)
@@ -9,3 +16,36 @@ def model_cache(request, monkeypatch):
     folder = request.config.cache.mkdir("alignkit")
     monkeypatch.setenv("ALIGNKIT_CACHE", str(folder))
     return folder
+
+
+def pytest_addoption(parser):
+    parser.addoption("--results", type=Path, metavar="FILE", help="add a JSON row there for every cell that was tested")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A row for each `pytest.mark.cell(trainer=, distribution=, parameters=, device=)` of a test.
+
+    Such a test compares a run with the one-process run of the same global batch. Its status is "equal", "different",
+    or "not run".
+    """
+    report = yield
+    file = item.config.getoption("results")
+    if file is not None and (report.when == "call" or not report.passed):
+        where = {"status": STATUS[report.outcome], "date": date.today().isoformat(), "commit": commit()}
+        rows = [json.dumps({**mark.kwargs, **where}) + "\n" for mark in item.iter_markers("cell")]
+        if rows:
+            with file.open("a", encoding="utf-8") as lines:  # every xdist worker adds whole lines
+                lines.write("".join(rows))
+    return report
+
+
+def commit():
+    """Of the tree under test, with "+" where it was changed since."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    )
+    return found.stdout.strip() or None
