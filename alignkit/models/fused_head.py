@@ -51,13 +51,13 @@ def with_fused_head(model: nn.Module) -> nn.Module:
 
 def core_of(model: nn.Module) -> Any:
     """The causal language model inside the wrappers of peft, DDP, DeepSpeed and torch.compile."""
-    inner = _unwrapped(model)
+    inner = unwrapped(model)
     return inner.get_base_model() if isinstance(inner, PeftModel) else inner
 
 
 def learns_prompts(model: nn.Module) -> bool:
     """Whether peft puts virtual tokens before the real ones."""
-    inner = _unwrapped(model)
+    inner = unwrapped(model)
     return isinstance(inner, PeftModel) and inner.active_peft_config.is_prompt_learning
 
 
@@ -107,7 +107,7 @@ def trl_score(
     return logps, None if entropy is None else entropy.detach(), mean_logits, is_top1
 
 
-def _unwrapped(model: nn.Module) -> Any:
+def unwrapped(model: nn.Module) -> Any:
     return extract_model_from_parallel(model, keep_torch_compile=False)
 
 

@@ -92,6 +92,7 @@ def build(
         model=(load or load_recipe_model)(recipe, args),
         objective=recipe.objective,
         shared_prefix=recipe.settings.shared_prefix,
+        reference_cache=recipe.settings.reference_cache,
         args=args,
         train_dataset=data.train,
         eval_dataset=data.eval,

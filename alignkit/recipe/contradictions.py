@@ -186,6 +186,11 @@ def _reference(written: Written) -> Iterator[Finding]:
         )
     if "precompute_ref_batch_size" in written.train and precompute is False:
         yield _idle("precompute_ref_batch_size", "precompute_ref_log_probs")
+    if written.settings and written.settings.reference_cache:
+        if written.objective and not written.objective.needs_reference:
+            yield "reference_cache", " is of no use: this objective needs no reference", "remove it"
+        elif written.family is GroupObjective:
+            yield "reference_cache", " is of no use: answers that are generated anew were never scored", "remove it"
 
 
 def _packing(written: Written) -> Iterator[Finding]:

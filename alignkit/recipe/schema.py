@@ -64,6 +64,7 @@ class TrainSpec:
 
     global_batch_size: int | None = None  # examples per optimiser step over all processes; accumulation follows from it
     shared_prefix: bool = True  # compute what answers share once, the head on answers only; false gives TRL's forward
+    reference_cache: bool = False  # keep what the reference says on disk by content, and ask it for no text twice
     on_nonfinite: Literal["stop", "skip"] = "stop"  # at a NaN or infinite loss or gradient, the run or the step
     rank_timeout: float = 1800.0  # seconds after which a process that does not go on ends the run, by its name
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from alignkit.models.forward import answer_logps
 from alignkit.objectives import Batch, Objective
 from alignkit.trainers import _seams
+from alignkit.trainers._memory import Memory
 from alignkit.trainers._survival import SurvivingTrainer
 
 Inputs = dict[str, Any]
@@ -39,18 +40,27 @@ class ObjectiveTrainer(SurvivingTrainer):
     write_card: Callable[[], str] | None = None  # text of the model card; None leaves it to TRL
     loss_is_scaled_for_ga: Any = True  # transformers must not divide by the accumulation steps again
 
-    def __init__(self, *args: Any, objective: Objective, shared_prefix: bool = True, **kwargs: Any) -> None:
-        """TRL's arguments, and two more.
+    def __init__(
+        self,
+        *args: Any,
+        objective: Objective,
+        shared_prefix: bool = True,
+        reference_cache: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """TRL's arguments, and three more.
 
         Args:
             objective: an instance of this trainer's family.
             shared_prefix: compute what answers share once, and the output head on answers only; False gives TRL's
                 forward, to the bit.
+            reference_cache: keep on disk what the reference says, and ask it for no text twice, in any run.
         """
         if not isinstance(objective, self.family):
             raise TypeError(f"{type(self).__name__} takes a {self.family.__name__}; {objective!r} is not one")
         self.objective = objective
         self.shared_prefix = shared_prefix
+        self.remember = Memory(self) if reference_cache else None
         super().__init__(*args, **kwargs)
         _seams.refuse_split_sequences(self)
         self._keep_columns()
@@ -113,8 +123,9 @@ class ObjectiveTrainer(SurvivingTrainer):
         return value, {name: (metric.sum(), _numel(metric)) for name, metric in loss.metrics.items()}
 
     def scoring(self, model: Any) -> Callable[..., Any]:
-        """`model` as TRL's reference methods call it, with our forward behind."""
-        return AnsweringModel(model) if self.shared_prefix else model
+        """`model` as TRL's reference methods call it, with our forward behind, and what was said before."""
+        answering = AnsweringModel(model) if self.shared_prefix else model
+        return answering if self.remember is None else self.remember(model, answering)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Called by TRL with every checkpoint and before a push; whoever saves a model calls it last."""

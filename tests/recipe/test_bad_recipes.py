@@ -352,6 +352,10 @@ CASES = {
         "5: train.precompute_ref_batch_size has no effect without train.precompute_ref_log_probs; "
         "write train.precompute_ref_log_probs: true or remove it",
     ),
+    "nothing for the reference's cache": (
+        TOKENS + MODEL + DATA + "train: {reference_cache: true}\n",
+        "4: train.reference_cache is of no use: this objective needs no reference; remove it",
+    ),
     "idle packing": (
         TOKENS + MODEL + DATA + "train: {packing_strategy: wrapped}\n",
         "4: train.packing_strategy has no effect without train.packing; write train.packing: true or remove it",

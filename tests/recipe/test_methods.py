@@ -41,6 +41,11 @@ train: {train}
             "train.desirable_weight belongs to the objective; write objective.desirable_weight",
         ),
         ("dpo", "{undesirable_weight: 2}", "train.undesirable_weight belongs to the objective; this one has no"),
+        (
+            "{name: grpo, beta: 0.1}",
+            "{reference_cache: true}",
+            "train.reference_cache is of no use: answers that are generated anew were never scored; remove it",
+        ),
         ("{name: kto, desirable_weight: balance}", "{}", "objective.desirable_weight = 'balance'"),
         ("{name: kto, desirable_weight: 0}", "{}", "objective.desirable_weight = 0"),
     ],
