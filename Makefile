@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 READY  := $(VENV)/.ready
 SMOLLM := $(VENV)/.smollm2
 
-.PHONY: demo test smoke check golden docs clean
+.PHONY: demo test smoke cells check golden docs clean
 
 demo: $(READY) $(SMOLLM)        ## train a small chat model on a hundred pairs, and show what changed
 	$(BIN)/alignkit demo $(ARGS)
@@ -16,6 +16,11 @@ test: $(READY) $(SMOLLM)        ## everything that runs without a GPU
 
 smoke: $(READY) $(SMOLLM)       ## only what trains or loads something real
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m smoke $(ARGS)
+
+cells: $(READY) $(SMOLLM)       ## what runs where, on this machine: tests, and the tables of docs/clusters.md
+	rm -f $(VENV)/cells.jsonl
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cell --results $(VENV)/cells.jsonl $(ARGS); failed=$$?; \
+	$(BIN)/python -m tests.cells.write $(VENV)/cells.jsonl && exit $$failed
 
 check: $(READY)                 ## lint, format, types, and the laws of the code
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-STATUS = {"passed": "equal", "failed": "different", "skipped": "not run"}
+from tests.cells.table import check
 
 
 @pytest.fixture(autouse=True)
@@ -24,20 +24,31 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A row for each `pytest.mark.cell(trainer=, distribution=, parameters=, device=)` of a test.
+    """A row for each `pytest.mark.cell(trainer=, distribution=, parameters=, device=)` of a test; see tests/cells.
 
-    Such a test compares a run with the one-process run of the same global batch. Its status is "equal", "different",
-    or "not run".
+    Such a test compares a run with the one-process run of the same global batch: its status is "equal", "failed", or
+    "not run". With `shows="trains"` the test compares nothing.
     """
     report = yield
     file = item.config.getoption("results")
     if file is not None and (report.when == "call" or not report.passed):
-        where = {"status": STATUS[report.outcome], "date": date.today().isoformat(), "commit": commit()}
-        rows = [json.dumps({**mark.kwargs, **where}) + "\n" for mark in item.iter_markers("cell")]
+        rows = [json.dumps(cell(mark.kwargs, report.outcome)) + "\n" for mark in item.iter_markers("cell")]
         if rows:
             with file.open("a", encoding="utf-8") as lines:  # every xdist worker adds whole lines
                 lines.write("".join(rows))
     return report
+
+
+def cell(said, outcome):
+    """The row of a marker: a GPU by its name, and the outcome as the tables call it."""
+    row = {name: value for name, value in said.items() if name != "shows"}
+    check(row)
+    if row["device"] == "GPU" and outcome == "passed":
+        import torch  # here, since tests that need none start sooner without
+
+        row["device"] = torch.cuda.get_device_name()
+    status = {"passed": said.get("shows", "equal"), "failed": "failed", "skipped": "not run"}[outcome]
+    return {**row, "status": status, "date": date.today().isoformat(), "commit": commit()}
 
 
 def commit():

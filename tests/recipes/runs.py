@@ -5,15 +5,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 from safetensors import safe_open
 from torch import Tensor
 
 from alignkit.cli import main
+from alignkit.objectives import (
+    GroupObjective,
+    PairObjective,
+    RevisionObjective,
+    RewardObjective,
+    TokenObjective,
+    UnpairedObjective,
+)
+from alignkit.recipe import load
+from alignkit.recipe.schema import family_of
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 FILES = sorted(path for path in RECIPES.rglob("*.yaml") if path.parent.name != "accelerate")
 CLOCK = ("_runtime", "_per_second")
+TRAINERS = {  # as tests/cells names them
+    TokenObjective: "SFT",
+    PairObjective: "pairs",
+    UnpairedObjective: "KTO",
+    RevisionObjective: "SRPO",
+    RewardObjective: "reward",
+    GroupObjective: "RL",
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,16 @@ class Run:
 def recipe_name(path: Path) -> str:
     """`dpo/tiny`"""
     return path.relative_to(RECIPES).with_suffix("").as_posix()
+
+
+def alone(path: Path) -> Any:
+    """The recipe as a parameter of a test that trains it in one process."""
+    recipe = load(path)
+    trainer = TRAINERS[family_of(type(recipe.objective))]
+    parameters = "full" if recipe.model.adapter is None else "LoRA"
+    where = {"distribution": "one process", "device": "CPU", "shows": "trains"}
+    marks = pytest.mark.cell(trainer=trainer, parameters=parameters, **where)
+    return pytest.param(path, id=recipe_name(path), marks=marks)
 
 
 def train(recipe: str, folder: Path, *overrides: str) -> Run:

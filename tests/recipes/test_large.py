@@ -14,7 +14,7 @@ from alignkit.objectives import GroupObjective
 from alignkit.recipe import Recipe, load
 from alignkit.recipe.scoring import score_teachers
 from alignkit.rewards.build import load_reward
-from tests.recipes.runs import FILES, RECIPES, recipe_name, train
+from tests.recipes.runs import FILES, RECIPES, alone, recipe_name, train
 
 # what is on the Hub; a recipe on the model of the wheel is not too large to be run as it is
 LARGE = [
@@ -129,7 +129,7 @@ def test_the_reward_of_a_large_recipe_tells_right_from_wrong(path, tmp_path):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("path", LARGE, ids=recipe_name)
+@pytest.mark.parametrize("path", map(alone, LARGE))
 def test_a_large_recipe_trains(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     overrides = stand_ins(path, tmp_path)

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from alignkit.models.sources import resolve
 from alignkit.objectives import RewardObjective
 from alignkit.recipe import load, shipped_recipes
-from tests.recipes.runs import FILES, recipe_name, train, weights
+from tests.recipes.runs import FILES, alone, recipe_name, train, weights
 from tests.test_stems import TRAINABLE
 
 TINY = [path for path in FILES if path.stem == "tiny"]
@@ -38,7 +38,7 @@ def test_a_recipe_loads(path):
     assert first.startswith("# "), "a recipe starts by saying what it is and where its numbers come from"
 
 
-@pytest.mark.parametrize("path", TINY, ids=recipe_name)
+@pytest.mark.parametrize("path", map(alone, TINY))
 def test_a_tiny_recipe_trains(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = train(recipe_name(path), Path("out"))
