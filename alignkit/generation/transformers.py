@@ -10,6 +10,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase, TextStreamer
 
 from alignkit.generation._sampler import Chat, Drawn
+from alignkit.models.prefill import read_prompts
 
 
 class ConversationTooLong(ValueError):
@@ -18,7 +19,9 @@ class ConversationTooLong(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class TransformersSampler:
-    """A `Sampler` over a loaded model, batched by length. Equal seeds give equal answers.
+    """A `Sampler` over a loaded model, batched by length; a prompt is read once, whatever the number of its answers.
+
+    Equal seeds give equal answers.
 
     The chat template is applied here and nowhere else; its generation prompt is where training put the answer. A prompt
     that is plain text gets none.
@@ -89,8 +92,10 @@ class TransformersSampler:
     def _generate(self, prompts: list[list[int]], streamer: TextStreamer | None = None) -> list[Drawn]:
         width = max(len(prompt) for prompt in prompts)
         padding, ends = self.tokenizer.pad_token_id, self._ends()
-        ids = torch.tensor([[padding] * (width - len(prompt)) + prompt for prompt in prompts])
-        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        rows = [[padding] * (width - len(prompt)) + prompt for prompt in prompts]
+        ids = torch.tensor(rows, device=self.model.device)
+        rows = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        mask = torch.tensor(rows, device=self.model.device)
         config = GenerationConfig(
             max_new_tokens=self.max_new_tokens,
             do_sample=self.temperature > 0,
@@ -101,10 +106,11 @@ class TransformersSampler:
             eos_token_id=ends,
         )
         output = self.model.generate(
-            ids.to(self.model.device),
-            attention_mask=mask.to(self.model.device),
+            ids,
+            attention_mask=mask,
             generation_config=config,
             streamer=streamer,
+            **read_prompts(self.model, ids, mask, config),
         )
         answers = output[:, width:]
         ended = torch.isin(answers, torch.tensor(ends, device=answers.device))

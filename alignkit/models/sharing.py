@@ -39,7 +39,7 @@ def packed_rows(model: nn.Module, inputs: Mapping[str, Any], asked: Tensor, *, t
     if reason := reason or _why_not_packed(core, inputs, asked):
         say_why_not(reason)
         return None
-    noise = _noise(core)
+    noise = noise_of(core)
     if noise:
         _say(f"prompts are computed for every answer: {noise}")
     attend_to_runs(core)
@@ -70,7 +70,7 @@ def _why_not_packed(core: Any, inputs: Mapping[str, Any], asked: Tensor) -> str 
     return None
 
 
-def _noise(core: nn.Module) -> str | None:
+def noise_of(core: nn.Module) -> str | None:
     """What is drawn for every token of every row, and would be drawn once for a token that rows share."""
     if not core.training:
         return None

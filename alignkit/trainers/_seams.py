@@ -36,6 +36,7 @@ TOUCHED = {
 TOUCHED_OF_GROUPS = {  # of GRPOTrainer alone
     "methods": (
         "_get_per_token_logps_and_entropies",
+        "_generate_single_turn",
         "_generate_and_score_completions",
         "_calculate_rewards",
         "_tokenize_prompts",

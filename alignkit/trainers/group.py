@@ -1,6 +1,7 @@
 """Training on the rewards of sampled answers: GRPO and its variants, DisCO, GVPO, REINFORCE."""
 
 import logging
+from contextlib import nullcontext
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from transformers import Trainer
 from trl import GRPOTrainer
 
 from alignkit.models.forward import IGNORED, answer_logps
+from alignkit.models.prefill import prompts_read_once
 from alignkit.objectives import GroupLogps, GroupObjective
 from alignkit.trainers import _seams
 from alignkit.trainers._groups import (
@@ -171,6 +173,12 @@ class GroupTrainer(ObjectiveTrainer, GRPOTrainer):
         entropies = torch.cat([part.entropy[:, -logits_to_keep:] for part in found]) if compute_entropy else None
         aux_loss = torch.stack([part.aux_loss for part in found]).mean() if compute_aux_loss else None
         return logps, entropies, aux_loss
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        """TRL's, where each prompt is read once for all of its answers."""
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        with prompts_read_once(model) if self.shared_prefix else nullcontext():
+            return super()._generate_single_turn(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[Inputs]) -> Inputs:
         """TRL's, folded to prompts and their answers, with rewards, and with what updates will divide by."""

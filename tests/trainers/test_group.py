@@ -88,6 +88,35 @@ def test_every_method_trains_through_our_forward(tmp_path, name):
     assert run.ref_model is None
 
 
+def test_a_prompt_is_read_once_for_all_its_answers(tmp_path, monkeypatch):
+    """All but its last token, with which every answer begins. The answers are those of TRL's generation."""
+    rows = [{"prompt": f"The cat sat on mat {i}, and then"} for i in range(8)]
+    found = {}
+    for shared in (True, False):
+        sizes, answers = [], []
+
+        def reward(completion_ids, answers=answers, **_):
+            answers.append(completion_ids)
+            return [float(len(ids) % 2) for ids in completion_ids]
+
+        run = group_trainer(
+            tmp_path,
+            shared_prefix=shared,
+            rows=rows,
+            reward_funcs=reward,
+            args={"max_steps": 1, "generation_batch_size": 8},
+        )
+        run.model.register_forward_pre_hook(
+            lambda _, args, kwargs, sizes=sizes: sizes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+        )
+        run.train()
+        found[shared] = sizes[:2], answers
+    length = len(rows[0]["prompt"])
+    assert found[False][0] == [(8, length), (8, 1)]
+    assert found[True][0] == [(2, length - 1), (8, 1)]
+    assert found[True][1] == found[False][1]
+
+
 def test_the_split_into_micro_batches_does_not_matter(tmp_path, monkeypatch):
     in_order(monkeypatch)
     losses = [
