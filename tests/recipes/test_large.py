@@ -129,7 +129,7 @@ def test_the_reward_of_a_large_recipe_tells_right_from_wrong(path, tmp_path):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("path", map(alone, LARGE))
+@pytest.mark.parametrize("path", [alone(path) for path in LARGE])
 def test_a_large_recipe_trains(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     overrides = stand_ins(path, tmp_path)

@@ -38,7 +38,7 @@ def test_a_recipe_loads(path):
     assert first.startswith("# "), "a recipe starts by saying what it is and where its numbers come from"
 
 
-@pytest.mark.parametrize("path", map(alone, TINY))
+@pytest.mark.parametrize("path", [alone(path) for path in TINY])
 def test_a_tiny_recipe_trains(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = train(recipe_name(path), Path("out"))
