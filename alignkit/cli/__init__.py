@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import warnings
 from typing import Any
 
 import click
@@ -10,6 +11,9 @@ from alignkit import __version__
 
 # TRL tells a server about every trainer it makes; a user who wants that can say so
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+# What transformers says about TRL's calls is nothing that a user could mend
+warnings.filterwarnings("ignore", ".*gradient_checkpointing.*deprecated", FutureWarning)
 
 COMMANDS = {
     "train": "Train a recipe.",

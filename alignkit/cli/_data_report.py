@@ -46,10 +46,9 @@ def print_report(report: DataReport, console: Console | None = None) -> None:
 
 
 def _rows(rows: SourceReport) -> Text:
-    kind = f"{rows.format}, {'messages' if rows.conversational else 'plain text'}"
     if rows.read is None:
-        return Text(f"streamed ({kind}); nobody has counted its rows")
-    text = Text(f"{rows.read:,} rows ({kind}), {rows.kept:,} kept")
+        return Text(f"streamed ({rows.kind}); nobody has counted its rows")
+    text = Text(f"{rows.read:,} rows ({rows.kind}), {rows.kept:,} kept")
     if rows.dropped:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in rows.dropped.items())
         text.append(f", {sum(rows.dropped.values()):,} dropped: {reasons}", style="yellow")

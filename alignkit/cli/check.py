@@ -24,9 +24,10 @@ def command(recipe: str, overrides: tuple[str, ...], processes: int, zero: Liter
 
     with user_errors():
         read = load(recipe, overrides)
-        found = plan(read, processes, print_report)
+        seen = preview(read, processes)
+        found = plan(read, seen, processes, print_report)
         rows = found.rows()
         if estimate:
-            rows += needs(read, preview(read, processes), processes=processes, zero=zero).rows(found.steps)
+            rows += needs(read, seen, processes=processes, zero=zero).rows(found.steps)
         for name, value in rows:
             click.echo(f"{name:<24}{value}")

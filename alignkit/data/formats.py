@@ -58,7 +58,8 @@ def tokens(row: Row, layout: Layout) -> list[Example]:
         messages = conversation(row, layout)
         check_turns(messages, HOLDS[layout.format], first="user", last="assistant")
         return [{"messages": messages}]
-    return [{"prompt": checked_prompt(row, layout), "completion": checked_answer(row, layout.answer, layout)}]
+    prompt, completion = checked_prompt(row, layout), checked_answer(row, layout.answer, layout)
+    return [{"messages": [*prompt, *completion]} if layout.joined else {"prompt": prompt, "completion": completion}]
 
 
 def pairs(row: Row, layout: Layout) -> list[Example]:

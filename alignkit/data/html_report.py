@@ -63,8 +63,7 @@ def rows_table(report: DataReport) -> str:
 def row_cells(rows: SourceReport) -> list[str]:
     reasons = "; ".join(f"{reason}: {count:,}" for reason, count in rows.dropped.items())
     dropped = f"{sum(rows.dropped.values()):,} ({reasons})" if rows.dropped else number(rows.read and 0)
-    kind = f"{rows.format}, {'messages' if rows.conversational else 'plain text'}"
-    cells = [rows.source, rows.use, kind, number(rows.read), number(rows.kept), dropped]
+    cells = [rows.source, rows.use, rows.kind, number(rows.read), number(rows.kept), dropped]
     texts = [*cells, number(rows.held_out), number(rows.used)]
     return [cell(text, wrong=text == dropped and bool(rows.dropped)) for text in texts]
 

@@ -59,6 +59,7 @@ class Layout:
     conversational: bool  # messages, not plain text
     paired: bool = False  # the answers are chosen and rejected
     images: bool = False  # rows hold images beside their text
+    joined: bool = False  # of the shape tokens: prompt and answer become messages, as other sources of the mixture have
     columns: tuple[str, ...] = ()  # numbers that the objective reads
     renamed: Mapping[str, str] = field(default_factory=dict)  # our name: name in the file
 
@@ -175,6 +176,11 @@ def renamed(row: Row, columns: Mapping[str, str]) -> Row:
     return {**kept, **{ours: row.get(theirs) for ours, theirs in columns.items()}}
 
 
+def gives_messages(layout: Layout) -> bool:
+    """Whether examples are whole conversations, not a prompt and its answer."""
+    return layout.shape == "tokens" and (layout.joined or layout.format in ("messages", "sharegpt"))
+
+
 def features(layout: Layout) -> Features:
     """Column types of the examples, fixed so that one row cannot change them for all."""
     messages = List({"role": Value("string"), "content": Value("string")})
@@ -187,7 +193,7 @@ def features(layout: Layout) -> Features:
         "prompts": ("prompt",),
         "tasks": ("prompt",),
     }[layout.shape]
-    if layout.shape == "tokens" and layout.format in ("messages", "sharegpt"):
+    if gives_messages(layout):
         names = ("messages",)
     extra = {"label": Value("bool")} if layout.shape == "unpaired" else {}
     if layout.shape == "rankings":

@@ -12,7 +12,7 @@ from datasets import Dataset, IterableDataset, concatenate_datasets
 
 from alignkit.data import mix, noise, scores, stream
 from alignkit.data.errors import BadRow, DataError
-from alignkit.data.layouts import FIELDS, SHAPES, Layout, Shape, features, recognize
+from alignkit.data.layouts import FIELDS, SHAPES, Layout, Shape, features, gives_messages, recognize
 from alignkit.data.sources import Opened, open_source
 from alignkit.data.spec import DataSpec, Source
 from alignkit.data.table import PLACES, SHOWN, Table, read_table
@@ -28,12 +28,19 @@ class SourceReport:
     use: str  # train or eval
     format: str  # recognized or declared
     conversational: bool  # messages, to which the chat template is applied; or plain text
+    joined: bool = False  # prompt and answer made one conversation, which other sources of the mixture hold
     read: int | None = None  # rows in the source, up to its limit
     kept: int | None = None  # rows that can be used
     dropped: Mapping[str, int] = field(default_factory=dict)  # rows by reason
     held_out: int | None = None  # examples set aside for evaluation
     used: int | None = None  # examples per epoch, after the hold-out and the weight
     turned: int | None = None  # different examples that label noise turned round
+
+    @property
+    def kind(self) -> str:
+        """How rows were read, in words."""
+        text = "messages" if self.conversational else "plain text"
+        return f"{self.format}, prompt and answer joined as {text}" if self.joined else f"{self.format}, {text}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +69,7 @@ class Found:
             use=self.use,
             format=self.layout.format,
             conversational=self.layout.conversational,
+            joined=self.layout.joined,
         )
 
 
@@ -73,8 +81,7 @@ def load_data(spec: DataSpec, shape: Shape, columns: Sequence[str] = (), base: P
     """
     check_request(spec, shape, columns)
     sources = [(source, "train") for source in spec.train] + [(source, "eval") for source in spec.eval]
-    found = [find(source, use, spec, shape, columns, base or Path.cwd()) for source, use in sources]
-    check_alike(found)
+    found = alike([find(source, use, spec, shape, columns, base or Path.cwd()) for source, use in sources])
     fingerprints = {one.opened.label: one.opened.fingerprint for one in found}
     if spec.streaming:
         return streamed(spec, found, fingerprints)
@@ -109,15 +116,36 @@ def find(source: Source, use: str, spec: DataSpec, shape: Shape, columns: Sequen
     return Found(source=source, use=use, opened=opened, layout=recognize(rows, source, opened.label, shape, columns))
 
 
-def check_alike(found: Sequence[Found]) -> None:
-    """Trainers look at the first row to tell messages from plain text, so a mixture has to be one kind."""
+def alike(found: Sequence[Found]) -> list[Found]:
+    """The sources with layouts that can be mixed: where some hold whole conversations, prompts and answers are joined.
+
+    Trainers look at the first row to tell messages from plain text, so a mixture has to be one kind. Raises DataError.
+    """
+    if any(gives_messages(one.layout) for one in found):
+        found = [replace(one, layout=replace(one.layout, joined=can_join(one.layout))) for one in found]
     first = found[0]
     for other in found[1:]:
         if features(other.layout) != features(first.layout):
             raise DataError(
                 f"{first.opened.label} gives {in_words(first.layout)}, {other.opened.label} gives "
-                f"{in_words(other.layout)}; all sources of a recipe must give the same"
+                f"{in_words(other.layout)}; all sources of a recipe must give the same{advice(first, other)}"
             )
+    return list(found)
+
+
+def can_join(layout: Layout) -> bool:
+    return layout.conversational and not gives_messages(layout)
+
+
+def advice(first: Found, other: Found) -> str:
+    """What to write where only the kind of text differs."""
+    plain = next((one for one in (first, other) if not one.layout.conversational), None)
+    if plain is None or first.layout.conversational == other.layout.conversational:
+        return ""
+    return (
+        f". No chat template is applied to plain text: where {plain.opened.label} holds what users and assistants say, "
+        'write it as messages, [{"role": "user", "content": ...}]'
+    )
 
 
 def in_words(layout: Layout) -> str:

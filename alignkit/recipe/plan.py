@@ -11,7 +11,7 @@ from alignkit.data.account import DataReport, SetReport
 from alignkit.data.thresholds import check_thresholds
 from alignkit.models.precision import compute_dtype, device_type
 from alignkit.objectives import GroupObjective, PairObjective, RevisionObjective, RewardObjective
-from alignkit.recipe.preview import preview
+from alignkit.recipe.preview import Preview
 from alignkit.recipe.schema import Recipe
 
 
@@ -51,15 +51,15 @@ class Plan:
         ]
 
 
-def plan(recipe: Recipe, processes: int = 1, report: Callable[[DataReport], None] | None = None) -> Plan:
-    """Load the data and the tokenizer, not the model, and work out what training would do.
+def plan(recipe: Recipe, seen: Preview, processes: int = 1, report: Callable[[DataReport], None] | None = None) -> Plan:
+    """Work out what training would do from its data and tokenizer, without its model.
 
-    `report` is called with the data report before it is judged.
+    `seen` is of a run on so many processes. `report` is called with the data report before it is judged.
 
     Raises:
-        ValueError: data, tokenizer or options that cannot be used; the message says what to write instead.
+        ValueError: streamed data, too few of them, or data that pass a threshold; the message says what to write
+            instead.
     """
-    seen = preview(recipe, processes)
     args = seen.args
     if not isinstance(seen.data.train, Dataset):
         raise ValueError("check counts rows, and streamed data have no end; write data.streaming=false for the check")

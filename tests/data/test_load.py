@@ -169,9 +169,40 @@ def test_sources_of_different_kinds_do_not_mix(write, tmp_path):
     write("b.jsonl", [CHAT_PAIR])
     message = (
         "a.jsonl gives prompt, chosen, rejected as plain text, b.jsonl gives prompt, chosen, rejected as messages; "
-        "all sources of a recipe must give the same"
+        "all sources of a recipe must give the same. No chat template is applied to plain text: where a.jsonl holds "
+        'what users and assistants say, write it as messages, [{"role": "user", "content": ...}]'
     )
     assert fails(spec("a.jsonl", "b.jsonl"), "pairs", base=tmp_path) == message
+    write("c.jsonl", [{"text": "t"}])
+    write("d.jsonl", [{"prompt": "q", "completion": "a"}])
+    message = (
+        "c.jsonl gives text as plain text, d.jsonl gives prompt, completion as plain text; "
+        "all sources of a recipe must give the same"
+    )
+    assert fails(spec("c.jsonl", "d.jsonl"), "tokens", base=tmp_path) == message
+
+
+def test_prompts_and_answers_join_the_conversations_of_another_source(write, tmp_path):
+    shared = {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}
+    write("chats.jsonl", [shared])
+    write("alpaca.jsonl", [{"system": "s", "instruction": "i", "input": "", "output": "o"}])
+    data = load_data(spec("alpaca.jsonl", "chats.jsonl"), "tokens", base=tmp_path)
+    assert sorted([turn["content"] for turn in messages] for messages in data.train["messages"]) == [
+        ["q", "a"],
+        ["s", "i", "o"],
+    ]
+    assert [rows.kind for rows in data.report] == [
+        "alpaca, prompt and answer joined as messages",
+        "sharegpt, messages",
+    ]
+    alone = load_data(spec("alpaca.jsonl"), "tokens", base=tmp_path)
+    assert set(alone.train.column_names) >= {"prompt", "completion"}
+    write("plain.jsonl", [{"prompt": "q", "completion": "a"}])
+    assert fails(spec("chats.jsonl", "plain.jsonl"), "tokens", base=tmp_path) == (
+        "chats.jsonl gives messages as messages, plain.jsonl gives prompt, completion as plain text; all sources of a "
+        "recipe must give the same. No chat template is applied to plain text: where plain.jsonl holds what users and "
+        'assistants say, write it as messages, [{"role": "user", "content": ...}]'
+    )
 
 
 def test_unpaired_data_of_one_class_are_an_error(write, tmp_path):

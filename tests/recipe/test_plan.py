@@ -5,6 +5,7 @@ import pytest
 from alignkit.data.errors import DataError
 from alignkit.recipe import load
 from alignkit.recipe.plan import plan
+from alignkit.recipe.preview import preview
 
 RECIPE = """
 objective: {{name: {name}}}
@@ -20,9 +21,10 @@ TEXTS = [{"text": "x" * 9}] * 12
 def check(write):
     """The lines of a plan, by name."""
 
-    def check(name, rows, *overrides, **options):
+    def check(name, rows, *overrides, processes=1, report=None):
         write("".join(json.dumps(row) + "\n" for row in rows), "rows.jsonl")
-        return dict(plan(load(write(RECIPE.format(name=name)), list(overrides)), **options).rows())
+        recipe = load(write(RECIPE.format(name=name)), list(overrides))
+        return dict(plan(recipe, preview(recipe, processes), processes, report).rows())
 
     return check
 

@@ -7,6 +7,7 @@ import pytest
 from alignkit.recipe import RecipeError, load
 from alignkit.recipe.build import build, training_arguments
 from alignkit.recipe.plan import plan
+from alignkit.recipe.preview import preview
 from alignkit.recipe.rollouts import FILE, RolloutReward, columns_of, refuse_absent_server
 from alignkit.rewards import make
 from alignkit.rewards import rules as shipped
@@ -89,12 +90,14 @@ def test_a_generation_is_as_large_on_any_number_of_processes(recipe):
 
 
 def test_check_counts_prompts_and_answers(recipe):
-    found = dict(plan(recipe("train.global_batch_size=8", "train.max_steps=-1", "train.num_iterations=2")).rows())
+    read = recipe("train.global_batch_size=8", "train.max_steps=-1", "train.num_iterations=2")
+    found = dict(plan(read, preview(read)).rows())
     assert found["examples an epoch"] == "4"
     assert found["batch"] == "8 answers to 2 prompts, at most 104 tokens: 4 a device x 2 accumulated x 1 processes"
     assert found["optimiser steps"] == "12 (3 epochs)"
+    read = recipe("train.global_batch_size=32")
     with pytest.raises(ValueError, match=r"^4 prompts are fewer than the 8 of one generation; lower train\."):
-        plan(recipe("train.global_batch_size=32"))
+        plan(read, preview(read))
 
 
 @pytest.mark.parametrize(
