@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -59,13 +59,14 @@ class Asking:
                 found[name] = RemoteAnswerer(client=client, model=model, choices=self.choices, max_tokens=most)
         return found
 
-    def judge(self, text: str, budget: Budget) -> Judge:
-        """A judge at an endpoint, or on this machine. Raises ValueError."""
+    def judge(self, text: str, budget: Budget, parameters: Mapping[str, Any]) -> Judge:
+        """A judge at an endpoint that is given these parameters, too, or one on this machine. Raises ValueError."""
         name, model, url = split_name(text)
         if url is not None:
-            return RemoteJudge(
-                client=self._client(url), model=model, budget=budget, max_tokens=self.max_judgment_tokens
-            )
+            client, most = self._client(url), self.max_judgment_tokens
+            return RemoteJudge(client=client, model=model, budget=budget, max_tokens=most, parameters=parameters)
+        if parameters:
+            raise ValueError(f"{model} on this machine is held to no form; serve it, and write --judge {model}@URL")
         identity = {"model": model, "version": _version(model), "max_tokens": self.max_judgment_tokens}
         alone = replace(self, max_new_tokens=self.max_judgment_tokens, adapter_of=None, chat_template=None)
         return LocalJudge(name=name, load=lambda: alone.load(model), identity=identity, cache=self.cache)

@@ -35,6 +35,13 @@ def command() -> None:
 @click.option("--questions", default="starter", show_default=True, help="A folder of FastChat's, a file, or a Hub id.")
 @click.option("--references", metavar="NAME", help="Reference answers: a file, or one in reference_answer/.")
 @click.option("--prompts", metavar="FILE", help="FastChat's judge_prompts.jsonl, or one like it.")
+@click.option(
+    "--judge-format",
+    type=click.Choice(["text", "json", "value"]),
+    default="text",
+    show_default=True,
+    help="json: an endpoint holds the judge to an object of explanation and rating; value: of the rating alone.",
+)
 @click.option("--limit", type=click.IntRange(1), help="Only so many questions of each category.")
 @click.option(
     "--mode",
@@ -168,15 +175,18 @@ def _evaluation(
     models: tuple[str, ...], judges: tuple[str, ...], output: Path, options: Any, asking: "Asking", budget: "Budget"
 ) -> "Evaluation":
     from alignkit.evaluation import Evaluation, Folder, load_prompts, load_questions
+    from alignkit.evaluation.forms import FORMS
 
     questions = load_questions(options["questions"], references=options["references"], limit=options["limit"])
+    form, mode = FORMS[options["judge_format"]], options["mode"]
+    asked = form.parameters("single" if mode == "single" else "pairwise")
     evaluation = Evaluation(
         folder=Folder(output),
         questions=questions,
         models=asking.answerers(models, questions),
-        judges=[asking.judge(text, budget) for text in judges],
-        prompts=load_prompts(options["prompts"]),
-        mode=options["mode"],
+        judges=[asking.judge(text, budget, asked) for text in judges],
+        prompts=load_prompts(options["prompts"], form),
+        mode=mode,
         baseline=options["baseline"],
     )
     for warning in evaluation.warnings:

@@ -82,6 +82,7 @@ class RemoteJudge:
     model: str
     max_tokens: int = 2048  # of a reply
     temperature: float = 0.0
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # besides, as the protocol names them
     budget: Budget = field(default_factory=Budget)
 
     @property
@@ -94,7 +95,7 @@ class RemoteJudge:
 
     @property
     def _options(self) -> dict[str, Any]:
-        return {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        return {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.parameters}
 
     def kept(self, messages: Sequence[Message]) -> bool:
         return self.client.knows(self.model, messages, **self._options)

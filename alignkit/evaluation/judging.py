@@ -10,9 +10,10 @@ from typing import Any
 from alignkit.evaluation import jsonl
 from alignkit.evaluation.answers import Answers, Folder, digest
 from alignkit.evaluation.errors import EvaluationError
+from alignkit.evaluation.forms import Mode, Read
 from alignkit.evaluation.judges import CHARACTERS_PER_TOKEN, Judge
-from alignkit.evaluation.parse import Graded, Ungraded, read_rating, read_verdict
-from alignkit.evaluation.prompts import Message, Mode, Prompt, Prompts, Turns, texts_of
+from alignkit.evaluation.parse import Graded, Ungraded
+from alignkit.evaluation.prompts import Message, Prompt, Prompts, Turns, texts_of
 from alignkit.evaluation.questions import Question
 from alignkit.remote import RemoteError
 
@@ -129,13 +130,9 @@ class Judging:
 
     def _settle(self, match: Match, replies: Sequence[str | RemoteError]) -> Graded | Ungraded:
         """Read the replies of a match and write its row."""
-        read = read_rating if match.mode == "single" else read_verdict
-        found = [
-            Ungraded(reason=str(reply), asked=False) if isinstance(reply, RemoteError) else read(reply, match.shown())
-            for reply in replies
-        ]
-        texts = ["" if isinstance(reply, RemoteError) else reply for reply in replies]
-        row = self._row(match, texts, found)
+        read = [self._read(match, reply) for reply in replies]
+        found = [value for _, value in read]
+        row = self._row(match, [text for text, _ in read], found)
         good, beside = self.files(match.mode)
         failed = [one for one in found if isinstance(one, Ungraded)]
         if not failed:
@@ -144,6 +141,12 @@ class Judging:
         # a match that was not asked in full is asked again, the other game too: its reply is in the cache
         jsonl.append(beside, {**row, "reason": failed[0].reason, "asked": all(one.asked for one in failed)})
         return next((one for one in failed if not one.asked), failed[0])
+
+    def _read(self, match: Match, reply: str | RemoteError) -> tuple[str, Read]:
+        """The judgment and its value."""
+        if isinstance(reply, RemoteError):
+            return "", Ungraded(reason=str(reply), asked=False)
+        return self.prompts.form.read(match.mode, reply, match.shown())
 
     def _row(self, match: Match, replies: Sequence[str], found: Sequence[Graded | Ungraded]) -> jsonl.Row:
         """FastChat's keys, and three of ours: choice, key, and note where FastChat would read something else."""

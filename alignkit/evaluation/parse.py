@@ -42,13 +42,7 @@ def read_rating(reply: str, shown: Sequence[str] = ()) -> Graded[float] | Ungrad
     if found is None:
         single = {*_marks(_SINGLE, reply)}
         found = single.pop() if len(single) == 1 else Ungraded(reason="the reply holds no rating")
-    if isinstance(found, Ungraded):
-        return found
-    value, theirs = float(found), fastchat_rating(reply)
-    if not LOWEST <= value <= HIGHEST:
-        return Ungraded(reason=f"the rating {found} is not between {LOWEST:g} and {HIGHEST:g}")
-    note = None if theirs == value else f"FastChat reads {'nothing' if theirs == -1 else f'{theirs:g}'}"
-    return Graded(value=value, note=note)
+    return found if isinstance(found, Ungraded) else graded_rating(float(found), reply)
 
 
 def read_verdict(reply: str, shown: Sequence[str] = ()) -> Graded[str] | Ungraded:
@@ -58,7 +52,21 @@ def read_verdict(reply: str, shown: Sequence[str] = ()) -> Graded[str] | Ungrade
         return Ungraded(reason="the reply holds no verdict")
     if isinstance(found, Ungraded):
         return found
-    value, theirs = "tie" if found == "C" else found, fastchat_verdict(reply)
+    return graded_verdict("tie" if found == "C" else found, reply)
+
+
+def graded_rating(value: float, judgment: str) -> Graded[float] | Ungraded:
+    """A rating that a judgment means, with a note where FastChat reads another one there."""
+    if not LOWEST <= value <= HIGHEST:
+        return Ungraded(reason=f"the rating {value:g} is not between {LOWEST:g} and {HIGHEST:g}")
+    theirs = fastchat_rating(judgment)
+    note = None if theirs == value else f"FastChat reads {'nothing' if theirs == -1 else f'{theirs:g}'}"
+    return Graded(value=value, note=note)
+
+
+def graded_verdict(value: str, judgment: str) -> Graded[str]:
+    """A verdict that a judgment means, with a note where FastChat reads another one there."""
+    theirs = fastchat_verdict(judgment)
     return Graded(value=value, note=None if theirs == value else f"FastChat reads {theirs}")
 
 

@@ -5,18 +5,17 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from alignkit.evaluation import jsonl
 from alignkit.evaluation.errors import EvaluationError
+from alignkit.evaluation.forms import TEXT, Form, Mode
 from alignkit.evaluation.questions import Question
 
-Mode = Literal["single", "pairwise"]
 Message = dict[str, str]
 Turns = tuple[str, str]  # a model's answers to both turns
 
 # FastChat's names, by mode, whether there is a reference, and turn.
-FASTCHAT = {
+FASTCHAT: dict[tuple[Mode, bool, int], str] = {
     ("single", False, 1): "single-v1",
     ("single", True, 1): "single-math-v1",
     ("single", False, 2): "single-v1-multi-turn",
@@ -49,7 +48,8 @@ class Prompts:
     """The prompts of an evaluation, by mode, whether there is a reference, and turn."""
 
     name: str
-    by_use: Mapping[tuple[str, bool, int], Prompt]
+    by_use: Mapping[tuple[Mode, bool, int], Prompt]
+    form: Form = TEXT  # of the replies
 
     def of(self, mode: Mode, question: Question, turn: int) -> Prompt:
         return self.by_use[mode, question.needs_reference, turn]
@@ -67,14 +67,16 @@ def texts_of(question: Question, answers: Sequence[Turns], turn: int) -> dict[st
     return texts
 
 
-def load_prompts(source: str | None = None) -> Prompts:
+def load_prompts(source: str | None = None, form: Form = TEXT) -> Prompts:
     """Our prompts, or those of a file in the form of FastChat's judge_prompts.jsonl.
 
     Raises:
         EvaluationError: a prompt is missing, asks for a reply that we do not read, or names what is not there.
     """
     if source is None:
-        return Prompts(name="alignkit", by_use={use: _own(*use) for use in FASTCHAT})
+        return Prompts(name="alignkit", by_use={use: _own(*use, form) for use in FASTCHAT}, form=form)
+    if form is not TEXT:
+        raise EvaluationError(f"the prompts of {source} ask for text; replies as {form.name} need those of alignkit")
     rows = {row.get("name"): row for row in jsonl.read(Path(source))}
     found = {}
     for (mode, reference, turn), name in FASTCHAT.items():
@@ -103,9 +105,9 @@ def _check_names(template: str, mode: str, reference: bool, turn: int, place: st
         raise EvaluationError(f"{place} names {{{wrong[0]}}}; there are {', '.join(sorted(known))}")
 
 
-def _own(mode: str, reference: bool, turn: int) -> Prompt:
+def _own(mode: Mode, reference: bool, turn: int, form: Form) -> Prompt:
     single = mode == "single"
-    name = f"alignkit-{mode}{'-reference' if reference else ''}-turn-{turn}"
+    name = f"alignkit-{'' if form is TEXT else form.name + '-'}{mode}{'-reference' if reference else ''}-turn-{turn}"
     whose = [("answer", "the assistant")] if single else [("answer_a", "assistant A"), ("answer_b", "assistant B")]
     parts = []
     if turn == 1:
@@ -123,7 +125,7 @@ def _own(mode: str, reference: bool, turn: int) -> Prompt:
         focus="" if turn == 1 else " The second answer is what counts; the first is there to understand it.",
         reference=" Check it against the reference, which is correct." if reference else "",
     )
-    return Prompt(name=name, system=_SYSTEM, template="\n\n".join([*parts, task]))
+    return Prompt(name=name, system=_SYSTEM, template="\n\n".join([*parts, f"{task} {form.asks(mode)}"]))
 
 
 def _fenced(what: str, text: str) -> str:
@@ -139,13 +141,11 @@ _SYSTEM = (
 _TASKS = {
     "single": (
         "Judge the answer of the assistant: does it do what the user asked for, is it correct, and is it useful and "
-        "clear?{reference}{focus} Length is no merit. Explain your judgment in a few sentences. Then write one last "
-        'line with nothing but a rating from 1 (worthless) to 10 (could not be better), in this form: "Rating: [[5]]"'
+        "clear?{reference}{focus} Length is no merit."
     ),
     "pairwise": (
         "Compare the answers of assistant A and assistant B: which does better what the user asked for, is more "
         "correct, more useful and clearer?{reference}{focus} Neither length nor the order in which they are shown is a "
-        "merit. Explain your judgment in a few sentences. Then write one last line with nothing but your verdict: "
-        '"[[A]]" if A is better, "[[B]]" if B is better, "[[C]]" if they are equally good'
+        "merit."
     ),
 }

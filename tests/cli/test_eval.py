@@ -132,6 +132,22 @@ def test_contradictions_are_refused(tmp_path, more, message):
     assert message in result.output
 
 
+def test_a_judge_is_held_to_a_form(tmp_path):
+    def script(asked):
+        (key,) = asked.body["response_format"]["json_schema"]["schema"]["required"]
+        return said(json.dumps({key: {"rating": 3, "verdict": "A"}[key]}))
+
+    with Server(script) as server:
+        result = mt_bench(tmp_path / "e", server.url, "--judge-format", "value")
+    assert result.exit_code == 0, result.output
+    found = rows(tmp_path / "e/model_judgment/judge_single.jsonl")
+    assert [(row["score"], row["judgment"]) for row in found] == [(3.0, "Rating: [[3]]")] * 16
+    args = ("--judge", "j=tiny:qwen2", "-o", str(tmp_path / "x"), "--judge-format", "json")
+    result = invoke("eval", "mt-bench", MODEL, *args)
+    assert result.exit_code == 2
+    assert "tiny:qwen2 on this machine is held to no form; serve it, and write --judge tiny:qwen2@URL" in result.output
+
+
 def test_a_model_that_judges_itself_is_warned_about(tmp_path):
     result = invoke("eval", "mt-bench", "x=tiny:llama", "--judge", "tiny:llama", "-o", str(tmp_path), "--dry-run")
     assert (

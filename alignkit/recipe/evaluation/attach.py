@@ -12,6 +12,7 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 
 from alignkit.evaluation import Evaluation, Folder, load_prompts, load_questions, write_report
 from alignkit.evaluation.answering import LocalAnswerer
+from alignkit.evaluation.forms import FORMS
 from alignkit.evaluation.judges import RemoteJudge
 from alignkit.evaluation.report import compare
 from alignkit.generation import Chat, TransformersSampler
@@ -56,7 +57,8 @@ class EvaluateCheckpoints(TrainerCallback):
             url=OPENAI if url == "openai" else url, key_variable=spec.key_variable, concurrency=spec.concurrency
         )
         self.client = Client(endpoint, cache=Cache(self.folder.path / "cache"))
-        self.judge = RemoteJudge(client=self.client, model=model)
+        self.form = FORMS[spec.judge_format]
+        self.judge = RemoteJudge(client=self.client, model=model, parameters=self.form.parameters("single"))
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -96,7 +98,7 @@ class EvaluateCheckpoints(TrainerCallback):
             questions=self.questions,
             models={name: self._answerer(name)},
             judges=[self.judge],
-            prompts=load_prompts(),
+            prompts=load_prompts(form=self.form),
         )
         evaluation.answer(_silent)
         evaluation.judge(_silent)

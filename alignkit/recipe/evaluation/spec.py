@@ -1,7 +1,9 @@
 """The `evaluation:` section of a recipe."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+Format = Literal["text", "json", "value"]
 STARTER = "starter"  # the questions that ship, by their name
 
 
@@ -14,6 +16,7 @@ class EvaluationSpec:
     limit: int | None = None  # questions of each category, from the start; null: all
     max_new_tokens: int = 1024  # tokens of an answer at most
     batch_size: int = 16  # answers generated side by side
+    judge_format: Format = "text"  # json: the endpoint enforces an object of explanation and rating; value: of a rating
     key_variable: str | None = None  # environment variable with the endpoint's key
     concurrency: int = 8  # requests at a time
 

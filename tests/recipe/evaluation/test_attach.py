@@ -15,7 +15,7 @@ STEPS = ("train.max_steps=2", "train.save_steps=1", "train.save_strategy=steps")
 
 
 def evaluated(folder, url, *more):
-    section = f"{{judge: judge@{url}, limit: 1, max_new_tokens: 4}}"
+    section = f"{{judge: judge@{url}, limit: 1, max_new_tokens: 4, judge_format: value}}"
     return train("dpo/tiny", folder, *STEPS, f"evaluation={section}", *more)
 
 
@@ -26,7 +26,8 @@ def logged(folder):
 
 def test_every_checkpoint_is_judged_and_training_is_the_same(tmp_path):
     def script(asked):
-        return said("Rating: [[4]]" if server.asked.index(asked) < 16 else "Rating: [[6]]")
+        assert "response_format" in asked.body
+        return said('{"rating": 4}' if server.asked.index(asked) < 16 else '{"rating": 6}')
 
     with Server(script) as server:
         run = evaluated(tmp_path / "with", server.url)
@@ -67,6 +68,11 @@ def test_a_judge_that_refuses_costs_a_warning(tmp_path):
             "dpo/tiny",
             "{judge: gpt-4}",
             "judge = 'gpt-4' names no endpoint; write judge: MODEL@http://localhost:8000/v1",
+        ),
+        (
+            "dpo/tiny",
+            "{judge: j@http://x/v1, judge_format: jsn}",
+            "evaluation.judge_format = 'jsn' should be one of text, json, value; did you mean json?",
         ),
         ("dpo/tiny", "{judge: j@http://x/v1, limit: 0}", "limit = 0 must be at least 1"),
         ("dpo/tiny", "{limit: 1}", "judge"),
