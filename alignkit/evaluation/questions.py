@@ -90,9 +90,11 @@ def load_questions(
     _refuse_doubles(found, place)
     found = _first_of_each(found, limit)
     if missing := [one.id for one in found if one.needs_reference and one.reference is None]:
-        where = reference_file or f"{file.parent / 'reference_answer'}/NAME.jsonl"
+        where = f" in {reference_file or file.parent / 'reference_answer/NAME.jsonl'}"
+        if reference_file is None and not file.is_file():
+            where = ", and a dataset on the Hub brings none; write --references FILE"
         raise EvaluationError(
-            f"no reference answer for {_listed(missing)} in {where}: {', '.join(WITH_REFERENCE)} are judged beside one"
+            f"no reference answer for {_listed(missing)}{where}: {', '.join(WITH_REFERENCE)} are judged beside one"
         )
     name = STARTER if source == STARTER else source
     return Questions(name=name, questions=tuple(found), reference_file=str(reference_file) if reference_file else None)

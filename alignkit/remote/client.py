@@ -1,5 +1,6 @@
 """Requests that are tried again where that helps, and stop where it does not."""
 
+import difflib
 import email.utils
 import json
 import random
@@ -23,6 +24,8 @@ R = TypeVar("R")
 Parse = Callable[[Any], Any]  # raises ValueError, TypeError or LookupError on what cannot be read
 
 HOPELESS = {401, 402, 403, 404}  # the next request would fare no better
+QUICK = 10.0  # seconds for a list of models, which is asked for a message's sake
+SHOWN = 5  # models in it
 TRY_AGAIN = {408, 409, 425, 429}  # and every 5xx
 
 
@@ -112,7 +115,7 @@ class Client:
     def models(self) -> list[str]:
         """Names of the models that the server says it has; none where it does not say."""
         with suppress(openai.OpenAIError, ValueError, TypeError, AttributeError):
-            return sorted(model.id for model in self._openai.models.list())
+            return sorted(model.id for model in self._openai.models.list(timeout=QUICK))
         return []
 
     def each(self, ask: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R | RemoteError]]:
@@ -171,7 +174,7 @@ class Client:
                 data = self._openai.post(path or self.endpoint.url, body=dict(body), cast_to=object, options=_ONE_KEY)
                 parse(data)
             except openai.APIStatusError as error:
-                raise self._sorted(error) from None
+                raise self._sorted(error, body.get("model")) from None
             except openai.APITimeoutError:
                 raise _Again(Unavailable, f"no answer within {self.endpoint.timeout:g} s") from None
             except openai.APIConnectionError as error:
@@ -182,16 +185,26 @@ class Client:
                 raise _Again(BadReply, self._clean(str(error)) or type(error).__name__) from None
             return data
 
-    def _sorted(self, error: openai.APIStatusError) -> Exception:
+    def _sorted(self, error: openai.APIStatusError, model: str | None) -> Exception:
         """What an HTTP status means for whoever asked."""
         status, url = error.status_code, self.endpoint.url
         cause = f"HTTP {status}: {self._clean(_message(error))}"
+        if model is not None and (status == 404 or (status == 400 and "model" in cause.lower())):
+            cause += self._models_instead(model)
         if status in HOPELESS or error.code == "insufficient_quota":
             self._refusal = Refused(url, cause)
             return self._refusal
         if status in TRY_AGAIN or status >= 500:
             return _Again(Unavailable, cause, retry_after(error.response.headers))
         return Rejected(url, cause)
+
+    def _models_instead(self, model: str) -> str:
+        """What to write in place of a model that the server does not have; nothing where it has it, or does not say."""
+        there = self.models()
+        if not there or model in there:
+            return ""
+        shown = difflib.get_close_matches(model, there, SHOWN, cutoff=0) if len(there) > SHOWN else there
+        return f"; there is no model {model!r}, but {', '.join(shown)}{' …' if len(there) > SHOWN else ''}"
 
     def _wait(self, number: int, again: "_Again") -> float:
         """Seconds before the next try: what the server says, else twice as long each time, less a random part."""

@@ -76,6 +76,36 @@ def test_references_are_chosen_by_name(tmp_path):
         load_questions(str(tmp_path), references="bad")
 
 
+def test_a_dataset_on_the_hub(tmp_path, monkeypatch):
+    """Columns as HuggingFaceH4/mt_bench_prompts has them; its references are not used, as FastChat's are not."""
+    common = {"reference": ["ignored", ""]}
+    dataset = [
+        {"prompt_id": 81, "category": "writing", "prompt": ["a", "b"], **common},
+        {"prompt_id": 111, "category": "math", "prompt": ["2+2", "and 1?"], **common},
+    ]
+    asked = []
+
+    def load_dataset(source, split):
+        asked.append((source, split))
+        return dataset
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    with pytest.raises(EvaluationError) as caught:
+        load_questions("org/prompts")
+    assert str(caught.value) == (
+        "no reference answer for question 111, and a dataset on the Hub brings none; write --references FILE: "
+        "math, reasoning, coding are judged beside one"
+    )
+    write(tmp_path / "gpt-4.jsonl", {**REFERENCE, "question_id": 111})
+    found = load_questions("org/prompts", references=str(tmp_path / "gpt-4.jsonl"))
+    assert [(one.id, one.turns, one.reference) for one in found.questions] == [
+        (81, ("a", "b"), None),
+        (111, ("2+2", "and 1?"), ("4", "5")),
+    ]
+    assert found.name == "org/prompts"
+    assert asked == [("org/prompts", "train")] * 2
+
+
 def test_what_is_no_source(tmp_path):
     with pytest.raises(EvaluationError, match=r"holds no question.jsonl"):
         load_questions(str(tmp_path))

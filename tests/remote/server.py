@@ -76,8 +76,9 @@ def in_turn(*actions: Action, then: Action) -> Script:
 class Server:
     """Serves until the `with` block ends; `asked` holds what came."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, models: Iterable[str] = ()) -> None:
         self.script = script
+        self.models = [{"id": name, "object": "model"} for name in models]  # what it says it has; none: it says nothing
         self.asked: list[Asked] = []
         self.at_once = self.most_at_once = 0
         self.closing = threading.Event()
@@ -124,6 +125,10 @@ class Server:
                 finally:
                     with server._lock:
                         server.at_once -= 1
+
+            def do_GET(self) -> None:
+                listed = Answer(body={"object": "list", "data": server.models})
+                self.act(listed if self.path == "/v1/models" and server.models else failed(404))
 
             def act(self, action: Action) -> None:
                 self.close_connection = True

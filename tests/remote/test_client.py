@@ -119,6 +119,28 @@ def test_a_refusal_stops_at_once_and_for_good(status):
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "message", "there", "hint"),
+    [
+        (404, "no", ["b", "a"], "; there is no model 'm', but a, b"),
+        (400, "Model m unknown", ["a"], "; there is no model 'm', but a"),
+        (404, "no", [*"abcdefg", "m1"], "; there is no model 'm', but m1, g, f, e, d …"),
+        (404, "no", [], ""),
+        (404, "no such page", ["a", "m"], ""),
+        (400, "too long", ["a"], ""),
+        (401, "wrong key for this model", ["a"], ""),
+    ],
+)
+def test_a_model_that_is_not_there_is_answered_with_those_that_are(status, message, there, hint):
+    with (
+        Server(in_turn(then=failed(status, message)), models=there) as server,
+        client_of(server) as client,
+        pytest.raises(RemoteError) as caught,
+    ):
+        client.chat("m", HELLO)
+    assert caught.value.cause == f"HTTP {status}: {message}{hint}"
+
+
 def test_an_empty_account_is_no_overload():
     body = {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}
     with (
