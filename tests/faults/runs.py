@@ -56,7 +56,7 @@ def dies_at_write(number: int, folder: Path, action: Callable[[], Any]) -> int |
     child = os.fork()
     if child == 0:
         try:
-            sys.addaudithook(_killer(number, str(folder)))
+            sys.addaudithook(killer(number, str(folder)))
             action()
         finally:
             os._exit(0)
@@ -64,7 +64,7 @@ def dies_at_write(number: int, folder: Path, action: Callable[[], Any]) -> int |
     return os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
 
 
-def _killer(number: int, folder: str) -> Callable[[str, Any], None]:
+def killer(number: int, folder: str) -> Callable[[str, Any], None]:
     left = [number]
 
     def hook(event: str, args: Any) -> None:

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.smoke
 # killed between two saves and between two logs, in the second epoch
 AT_RANDOM = (*SAVED, "train.max_steps=6", "train.logging_steps=2")
 ADAPTER = ("model.adapter.rank=2",)
+TWO_UPDATES = ("train.num_iterations=2",)  # of every generation; steps 3 and 4 learn from the same answers
 
 
 @pytest.mark.parametrize(
@@ -21,8 +22,10 @@ ADAPTER = ("model.adapter.rank=2",)
         ("kto/tiny", ()),
         ("srpo/tiny", ADAPTER),
         ("bradley_terry/tiny", ()),
+        ("grpo/tiny", TWO_UPDATES),
+        ("grpo/tiny", ADAPTER),
     ],
-    ids=lambda value: value if isinstance(value, str) else "adapter" if value else "full",
+    ids=lambda value: value if isinstance(value, str) else " ".join(value) or "full",
 )
 def test_killed_and_resumed_is_uninterrupted(recipe, overrides, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

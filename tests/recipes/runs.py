@@ -24,7 +24,7 @@ from alignkit.recipe.schema import family_of
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 FILES = sorted(path for path in RECIPES.rglob("*.yaml") if path.parent.name != "accelerate")
-CLOCK = ("_runtime", "_per_second")
+CLOCK = ("_runtime", "_per_second", "step_time")
 TRAINERS = {  # as tests/cells names them
     TokenObjective: "SFT",
     PairObjective: "pairs",
