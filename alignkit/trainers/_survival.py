@@ -85,6 +85,9 @@ class SurvivingTrainer(Trainer):
         return result
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """transformers'; no batches where the last step is done, from whose checkpoint it would go one step too far."""
+        if self.state.global_step >= self.state.max_steps:
+            return [], None
         samples = super().get_batch_samples(*args, **kwargs)
         self.watch.moved()  # the data are there; what follows waits for the other ranks
         return samples

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from transformers import Trainer
 from trl import GRPOTrainer
 
 from alignkit.models.forward import IGNORED, answer_logps
@@ -27,6 +26,7 @@ from alignkit.trainers._groups import (
     with_statistics,
 )
 from alignkit.trainers._objective import Inputs, ObjectiveTrainer
+from alignkit.trainers._survival import SurvivingTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class GroupTrainer(ObjectiveTrainer, GRPOTrainer):
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """transformers'. What an update divides by is counted with its generation, not here."""
-        return Trainer.get_batch_samples(self, *args, **kwargs)
+        return SurvivingTrainer.get_batch_samples(self, *args, **kwargs)
 
     def compute_loss(
         self, model: Any, inputs: Inputs, return_outputs: bool = False, num_items_in_batch: Any = None

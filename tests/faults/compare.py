@@ -10,15 +10,17 @@ from pathlib import Path
 from tests.faults import sides
 from tests.faults.scenarios import FAULTS, Fault, Outcome, killed_in_save, suffer
 
+APART = 4  # writes of a save, between those at which runs are killed
+
 
 def row(name: str, cells: Sequence[object]) -> str:
     return f"| {name} | {' | '.join(map(str, cells))} |"
 
 
-def every_write(side: str, whole: Path, place: Path) -> str:
-    """Kill a run at the first write of a save, at the second, and so on; how many of these can be resumed exactly."""
+def in_saves(side: str, whole: Path, place: Path) -> str:
+    """Kill a run at the first write of a save, at the fifth, and so on; how many of these can be resumed exactly."""
     found: list[Outcome] = []
-    for write in count(1):
+    for write in count(1, APART):
         fault = Fault(name="", strike=partial(killed_in_save, write))
         outcome = suffer(side, fault, whole, place / f"write-{write}")
         if outcome.ended == 0:
@@ -40,8 +42,8 @@ def main() -> None:
     for name, fault in FAULTS.items():
         cells = [suffer(side, fault, place / side / "whole", place / side / name) for side in sides.SIDES]
         print(row(name, cells), flush=True)
-    cells = [every_write(side, place / side / "whole", place / side) for side in sides.SIDES]
-    print(row("SIGKILL at each write of a save in turn", cells))
+    cells = [in_saves(side, place / side / "whole", place / side) for side in sides.SIDES]
+    print(row(f"SIGKILL at every {APART}th write of the save of step 6, one after the other", cells))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Signals: the step is finished, all ranks save, and the run goes on as if nothing had been."""
 
 import signal
+from pathlib import Path
 
 import pytest
 from torch import equal
@@ -85,3 +86,14 @@ def test_a_second_one_takes_its_usual_effect(tmp_path):
 
 def test_without_a_signal_nothing_is_interrupted(whole):
     assert not whole.interrupted
+
+
+def test_a_run_that_is_done_takes_no_step_more(whole, tmp_path):
+    """As where a scheduler gives the same command again; the last step is within an epoch."""
+    checkpoint = Path(whole.args.output_dir) / "checkpoint-6"
+    again = trainer("dpo/tiny", tmp_path, *written(), checkpoint=checkpoint)
+    again.train(resume_from_checkpoint=checkpoint)
+    assert again.state.global_step == 6
+    assert logged(again) == logged(whole)
+    expected = whole.model.state_dict()
+    assert all(equal(tensor, expected[name]) for name, tensor in again.model.state_dict().items())
