@@ -1,21 +1,30 @@
 """Checkpoints that are whole or not there: written aside, brought to the disk, sealed by checksums, then renamed.
 
     OUTPUT/_saving/checkpoint-8      being written; worth nothing, and removed by whoever saves next
-    OUTPUT/checkpoint-8              whole when it was renamed: `manifest.json` has size and SHA-256 of every file
+    OUTPUT/checkpoint-8              whole when it was renamed: `manifest.json` has size and SHA-256 of every file,
+                                     `manifest.hmac` its HMAC-SHA-256 under a key that lies elsewhere
     OUTPUT/_pruned/checkpoint-4      being removed
 
 A process may be killed between any two writes. Names decide the order, never times: clocks can be set back.
+
+Checksums say that a checkpoint is whole, and whoever can change its files can change them too. The key says who wrote
+it: parts of a checkpoint are pickles, DeepSpeed's among them, and reading a stranger's pickle runs the stranger's code.
 """
 
 import hashlib
+import hmac
 import json
 import os
 import re
+import secrets
 import shutil
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.hmac"
+KEY = "checkpoint.key"
 ASIDE = "_saving"  # names with an underscore are not pushed to the Hub
 PRUNED = "_pruned"
 
@@ -32,6 +41,7 @@ def seal(checkpoint: Path) -> None:
     """Write the manifest, and bring everything in the folder to the disk."""
     listed = {name: {"bytes": size, "sha256": digest} for name, size, digest in _contents(checkpoint)}
     (checkpoint / MANIFEST).write_text(json.dumps(listed, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    sign(checkpoint)
     for path in (*_files(checkpoint), *(one for one in checkpoint.rglob("*") if one.is_dir()), checkpoint):
         _to_disk(path)
 
@@ -39,7 +49,7 @@ def seal(checkpoint: Path) -> None:
 def damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint, naming the file; None if every file is as it was sealed.
 
-    Files that were added are left alone: nothing reads them.
+    Files that were added are for `stranger` to see.
     """
     try:
         listed = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
@@ -56,6 +66,63 @@ def damage(checkpoint: Path) -> str | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} cannot be read"
     return None
+
+
+def state_folder() -> Path:
+    """Where what outlives runs is kept, apart from all of them: ALIGNKIT_STATE, or ~/.local/state/alignkit."""
+    return Path(os.environ.get("ALIGNKIT_STATE") or "~/.local/state/alignkit").expanduser().absolute()
+
+
+def sign(checkpoint: Path) -> None:
+    """Write the HMAC of the manifest under this user's key; a warning where there can be no key."""
+    try:
+        key = _key(make=True)
+    except OSError as error:
+        (checkpoint / SIGNATURE).unlink(missing_ok=True)
+        warnings.warn(f"checkpoints are not signed, since {state_folder()} cannot be written: {error}", stacklevel=2)
+        return
+    (checkpoint / SIGNATURE).write_text(_hmac(key, checkpoint) + "\n", encoding="utf-8")
+
+
+def stranger(checkpoint: Path) -> str | None:
+    """Why a checkpoint cannot be said to be this user's own; None if it is, as far as `damage` finds none."""
+    try:
+        key = _key(make=False)
+        signature = (checkpoint / SIGNATURE).read_text(encoding="utf-8").strip()
+        if not hmac.compare_digest(signature.encode(), _hmac(key, checkpoint).encode()):
+            return f"it was signed with another key than {state_folder() / KEY}"
+        listed = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        return f"there is no {error.filename}"
+    except (OSError, ValueError) as error:
+        return f"its signature cannot be read: {error}"
+    added = {str(file.relative_to(checkpoint)) for file in _files(checkpoint)} - {*listed, MANIFEST, SIGNATURE}
+    return f"{min(added)} was added to it" if added else None
+
+
+def refuse_unfit(checkpoint: Path) -> None:
+    """Refuse a checkpoint that is damaged, or not known to be this user's own.
+
+    Raises:
+        ValueError: says why, and what to do.
+    """
+    if (wrong := damage(checkpoint)) is not None:
+        raise ValueError(f"{checkpoint}: {wrong}")
+    refuse_stranger(checkpoint)
+
+
+def refuse_stranger(checkpoint: Path) -> None:
+    """Refuse a checkpoint that is not known to be this user's own.
+
+    Raises:
+        ValueError: says why, and what makes it so.
+    """
+    if (why := stranger(checkpoint)) is not None:
+        raise ValueError(
+            f"{checkpoint} is not known to be yours: {why}. To go on from it would read files that can run code. If it "
+            "is a run's of yours from another machine or container, let both use one folder ALIGNKIT_STATE, or sign it "
+            "once with --adopt; move away what was added"
+        )
 
 
 def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
@@ -117,9 +184,30 @@ def _remove(checkpoint: Path) -> None:
     shutil.rmtree(aside.parent, ignore_errors=True)
 
 
+def _key(make: bool) -> bytes:
+    """This user's key, made where there is none and `make` asks for it. OSError if it cannot be had."""
+    file = state_folder() / KEY
+    if make and not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        aside = file.with_name(f"{KEY}.{os.getpid()}")
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as content:
+            content.write(secrets.token_bytes(32))
+        try:
+            os.link(aside, file)  # fails where another process was first, whose key it is then
+        except FileExistsError:
+            pass
+        finally:
+            aside.unlink()
+    return file.read_bytes()
+
+
+def _hmac(key: bytes, checkpoint: Path) -> str:
+    return hmac.new(key, (checkpoint / MANIFEST).read_bytes(), "sha256").hexdigest()
+
+
 def _contents(checkpoint: Path) -> Iterator[tuple[str, int, str]]:
     for file in _files(checkpoint):
-        if file.name != MANIFEST or file.parent != checkpoint:
+        if file.name not in (MANIFEST, SIGNATURE) or file.parent != checkpoint:
             yield str(file.relative_to(checkpoint)), file.stat().st_size, _sha256(file)
 
 

@@ -1,6 +1,7 @@
 """Find classes by file name: the name `hdpo` in a package is the class in its file `hdpo.py`.
 
-There is no registry to edit. A dotted name such as `mylab.losses.Focal` imports a class of the user's own.
+There is no registry to edit. A dotted name such as `mylab.losses.Focal` is a class of the user's own, from an installed
+package or from a file beside the recipe.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ import importlib.util
 import inspect
 import logging
 import pkgutil
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,15 +31,17 @@ def names(package: str) -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_"))
 
 
-def find(package: str, base: type, name: str) -> type:
+def find(package: str, base: type, name: str, folder: Path | None = None) -> type:
     """Class called `name`: the subclass of `base` in `package`'s file of that name, or a dotted path to one.
+
+    A dotted path leads into `folder`, the recipe's, or into an installed package: see `own`.
 
     Raises:
         ValueError: no such file (the message suggests the nearest name), or a dotted path that leads to no
             subclass of `base`.
     """
     if "." in name:
-        return _dotted(base, name)
+        return _dotted(base, name, folder)
     if name not in names(package):
         raise ValueError(f"no {_kind(base)} named {name!r}{did_you_mean(name, names(package))}")
     module = importlib.import_module(f"{package}.{name}")
@@ -78,7 +82,7 @@ def construct(cls: type, hyperparameters: Mapping[str, Any]) -> Any:
 
 
 @functools.cache
-def own(path: str, folder: Path) -> Any:
+def own(path: str, folder: Path | None) -> Any:
     """What a user calls `module.name`, from a file of `folder` (the recipe's) or from an installed package.
 
     Nothing is taken from the working directory, where a download may have put anything, and what runs is said aloud.
@@ -87,23 +91,39 @@ def own(path: str, folder: Path) -> Any:
         ValueError: no such thing.
     """
     module, _, name = path.rpartition(".")
-    file = own_file(path, folder)
     try:
+        file = own_file(path, folder)
         if file is not None:
             logger.warning("%s runs the code of %s", path, file)
-            return getattr(_from_file(module, file, folder), name)
-        _refuse_working_directory(module.partition(".")[0])
+            return getattr(_from_file(_module_in(module, folder), file), name)
+        package = module.partition(".")[0]
+        if package not in ("alignkit", *sys.stdlib_module_names):
+            logger.warning("%s runs the code of %s", path, _installed(package))
         return getattr(importlib.import_module(module), name)
     except Exception as error:  # the code of a user's module may raise anything
         said = str(error) or type(error).__name__
-        raise ValueError(f"cannot import {path!r}: {said}; looked in {folder} and the installed packages") from error
+        places = f"{folder} and the installed packages" if folder else "the installed packages"
+        raise ValueError(f"cannot import {path!r}: {said}; looked in {places}") from error
 
 
-def own_file(path: str, folder: Path) -> Path | None:
-    """The file of `folder` that holds what a user calls `module.name`, None if it is not there."""
+def own_file(path: str, folder: Path | None) -> Path | None:
+    """The file of `folder` that holds what a user calls `module.name`, None if it is not there.
+
+    Raises:
+        ValueError: no dotted name; a slash in one would lead out of the folder.
+    """
+    if not all(part.isidentifier() for part in path.split(".")):
+        raise ValueError("it is no dotted name such as mylab.losses.Focal")
     module, _, _ = path.rpartition(".")
-    file = folder.joinpath(*module.split(".")).with_suffix(".py") if module else folder
+    if folder is None or not module:
+        return None
+    file = folder.joinpath(*module.split(".")).with_suffix(".py")
     return file if file.is_file() else None
+
+
+def dotted_path(cls: type) -> str:
+    """The path by which `own` finds a class, wherever its recipe lies."""
+    return f"{_OWN_MODULE.sub('', cls.__module__)}.{cls.__qualname__}"
 
 
 def _refuse_absent(cls: type, hyperparameters: Mapping[str, Any]) -> None:
@@ -144,43 +164,55 @@ def _describe(cls: type, error: ValidationError) -> str:
     return "; ".join(f"{where}: {' or '.join(texts)}" for where, texts in messages.items())
 
 
-def _dotted(base: type, name: str) -> type:
-    module, _, attribute = name.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:  # TypeError: a relative name, ".a.b"
-        raise ValueError(f"cannot import {_kind(base)} {name!r}: {error}") from None
+def _dotted(base: type, name: str, folder: Path | None) -> type:
+    found = own(name, folder)
     if not (inspect.isclass(found) and issubclass(found, base)):
         package = base.__module__.split("._")[0]  # where the class is exported
         raise ValueError(f"{name} is not a subclass of {package}.{base.__name__}")
     return found
 
 
-def _from_file(module: str, file: Path, folder: Path) -> ModuleType:
-    """The module of a file, under a name that no other recipe's module has; it may import its neighbours."""
-    digest = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
-    spec = importlib.util.spec_from_file_location(f"recipe_{digest}.{module}", file)
+_OWN_MODULE = re.compile(r"^recipe_[0-9a-f]{8}\.")
+
+
+def _module_in(module: str, folder: Path | None) -> str:
+    """A name for the module of a recipe's folder that no other recipe's module has."""
+    return f"recipe_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}.{module}"
+
+
+def _from_file(module: str, file: Path) -> ModuleType:
+    """The module of a file, under this name; it may import its neighbours."""
+    spec = importlib.util.spec_from_file_location(module, file)
     assert spec is not None
     assert spec.loader is not None  # of a .py file
     made = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(folder))
+    folder = str(file.parents[module.count(".") - 1])  # the recipe's
+    sys.modules[module] = made  # where dataclasses look for what an annotation names
+    sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(made)
+    except BaseException:
+        del sys.modules[module]
+        raise
     finally:
-        sys.path.remove(str(folder))
+        sys.path.remove(folder)
     return made
 
 
-def _refuse_working_directory(package: str) -> None:
-    """Python looks in the working directory first when it is started there; what lies there is not installed."""
+def _installed(package: str) -> str:
+    """Where a package is installed.
+
+    Python looks in the working directory first when it is started there; what lies there is not installed.
+    """
+    found = importlib.util.find_spec(package)
+    if found is None:
+        raise ImportError(f"No module named {package!r}")
+    places = [*(found.submodule_search_locations or [str(Path(found.origin or "").parent)])]
     first, *rest = sys.path
     cwd = str(Path.cwd())
-    found = importlib.util.find_spec(package) if package else None
-    if found is None or first not in ("", cwd) or cwd in rest:
-        return
-    places = found.submodule_search_locations or [str(Path(found.origin or "").parent)]
-    if any(place in (cwd, str(Path(cwd, package))) for place in places):
+    if first in ("", cwd) and cwd not in rest and any(place in (cwd, str(Path(cwd, package))) for place in places):
         raise ImportError(f"{package} lies in the working directory; put it beside the recipe, or install it")
+    return found.origin or places[0]
 
 
 def _kind(base: type) -> str:

@@ -18,6 +18,15 @@ def model_cache(request, monkeypatch):
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory):
+    """Folder that ALIGNKIT_STATE names while tests run: the key of checkpoints is there, not the user's."""
+    with pytest.MonkeyPatch.context() as patched:
+        folder = tmp_path_factory.mktemp("state")
+        patched.setenv("ALIGNKIT_STATE", str(folder))
+        yield folder
+
+
 def pytest_addoption(parser):
     parser.addoption("--results", type=Path, metavar="FILE", help="add a JSON row there for every cell that was tested")
 

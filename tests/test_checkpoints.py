@@ -1,5 +1,8 @@
 """Checkpoints that are whole or not there."""
 
+import hashlib
+import hmac
+import json
 import os
 
 import pytest
@@ -121,3 +124,72 @@ def test_setting_aside(tmp_path):
     place = checkpoints.set_aside(tmp_path, "_earlier")
     assert [path.name for path in place.iterdir()] == ["checkpoint-2"]
     assert checkpoints.found(tmp_path) == []
+
+
+FORGED = {  # what somebody may do to a checkpoint who can write to its folder, and nowhere else
+    "a file, and its checksum": lambda folder: (folder / "global_step" / "states.pt").write_bytes(b"evil"),
+    "the signature removed": lambda folder: (folder / "manifest.hmac").unlink(),
+    "the signature of nothing": lambda folder: (folder / "manifest.hmac").write_text("0" * 64),
+    "the signature by a key of one's own": lambda folder: (folder / "manifest.hmac").write_text(
+        hmac.new(b"mine", (folder / "manifest.json").read_bytes(), "sha256").hexdigest()
+    ),
+    "a signature that is no text": lambda folder: (folder / "manifest.hmac").write_bytes(b"\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("how", FORGED)
+def test_whoever_forges_a_checkpoint_has_no_key(tmp_path, how):
+    folder = checkpoint(tmp_path, 4)
+    checkpoints.refuse_unfit(folder)
+    FORGED[how](folder)
+    listed = {
+        str(file.relative_to(folder)): {
+            "bytes": file.stat().st_size,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        }
+        for file in folder.rglob("*")
+        if file.is_file() and not file.name.startswith("manifest")
+    }
+    (folder / "manifest.json").write_text(json.dumps(listed))
+    assert checkpoints.damage(folder) is None, "checksums alone are satisfied"
+    with pytest.raises(ValueError, match=r"is not known to be yours: .*To go on from it would read files that can run"):
+        checkpoints.refuse_unfit(folder)
+
+
+@pytest.mark.parametrize("name", ["latest", "optimizer.bin", "pytorch_model_fsdp_0/.metadata"])
+def test_an_added_file_could_be_read(tmp_path, name):
+    folder = checkpoint(tmp_path, 4)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"evil")
+    assert checkpoints.damage(folder) is None
+    assert checkpoints.stranger(folder) == f"{name} was added to it"
+
+
+def test_another_user_or_machine_has_another_key_and_may_adopt(tmp_path, monkeypatch):
+    folder = checkpoint(tmp_path, 4)
+    monkeypatch.setenv("ALIGNKIT_STATE", str(tmp_path / "elsewhere"))
+    key = tmp_path / "elsewhere" / "checkpoint.key"
+    assert checkpoints.stranger(folder) == f"there is no {key}"
+    checkpoints.seal(checkpoint(tmp_path, 5))
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert len(key.read_bytes()) == 32
+    assert [file.name for file in key.parent.iterdir()] == ["checkpoint.key"]
+    assert checkpoints.stranger(folder) == f"it was signed with another key than {key}"
+    checkpoints.sign(folder)
+    checkpoints.refuse_unfit(folder)
+
+
+def test_a_damaged_one_is_unfit_whoever_signed_it(tmp_path):
+    folder = checkpoint(tmp_path, 4)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"checkpoint-4: model\.safetensors is missing"):
+        checkpoints.refuse_unfit(folder)
+
+
+def test_without_a_place_for_a_key_checkpoints_are_saved_all_the_same(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ALIGNKIT_STATE", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match=r"checkpoints are not signed, since .*/file cannot be written"):
+        folder = checkpoint(tmp_path, 4)
+    assert checkpoints.damage(folder) is None
+    assert checkpoints.stranger(folder) is not None

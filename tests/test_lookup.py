@@ -1,3 +1,4 @@
+import importlib
 import sys
 from dataclasses import FrozenInstanceError, dataclass
 from textwrap import dedent
@@ -88,13 +89,77 @@ def test_dotted_paths_that_lead_nowhere(mylab):
     def refuses(message: str, name: str) -> None:
         assert_refuses(message, lookup.find, PACKAGE, Objective, name)
 
-    refuses(f"cannot import objective '{mylab}.Fokal': module '{mylab}' has no attribute 'Fokal'", f"{mylab}.Fokal")
-    refuses("cannot import objective 'nowhere.Focal': No module named 'nowhere'", "nowhere.Focal")
-    refuses("cannot import objective '.Focal': Empty module name", ".Focal")
+    where = "; looked in the installed packages"
+    refuses(f"cannot import '{mylab}.Fokal': module '{mylab}' has no attribute 'Fokal'{where}", f"{mylab}.Fokal")
+    refuses(f"cannot import 'nowhere.Focal': No module named 'nowhere'{where}", "nowhere.Focal")
+    for name in (".Focal", "..losses.Focal", "/etc/evil.Focal", "../evil.Focal", "losses.", "a b.Focal"):
+        refuses(f"cannot import {name!r}: it is no dotted name such as mylab.losses.Focal{where}", name)
     refuses("math.pi is not a subclass of alignkit.objectives.Objective", "math.pi")
     refuses("builtins.dict is not a subclass of alignkit.objectives.Objective", "builtins.dict")
-    with pytest.raises(ValueError, match=r"cannot import objective '\.\.losses\.Focal'"):
-        lookup.find(PACKAGE, Objective, "..losses.Focal")
+
+
+CANARY = "from pathlib import Path\n\nPath(__file__).with_name('canary').touch()\n"
+
+
+@pytest.fixture
+def beside(tmp_path):
+    """A recipe's folder with a module of the user's own, which leaves a mark when it runs."""
+    folder = tmp_path / "recipe"
+    (folder / "mylab").mkdir(parents=True)
+    (folder / "mylab" / "losses.py").write_text(CANARY + dedent(FOCAL))
+    yield folder
+    for module in [name for name in sys.modules if name.startswith("recipe_")]:
+        del sys.modules[module]
+
+
+def test_a_dotted_path_leads_into_the_recipes_folder_and_says_so(beside, caplog):
+    cls = lookup.find(PACKAGE, Objective, "mylab.losses.Focal", beside)
+    assert lookup.construct(cls, {"scale": 1}).scale == 1.0
+    assert lookup.dotted_path(cls) == "mylab.losses.Focal", "as a recipe writes it, in whatever folder it lies"
+    assert lookup.find(PACKAGE, Objective, "mylab.losses.Focal", beside) is cls
+    (record,) = caplog.records
+    assert record.getMessage() == f"mylab.losses.Focal runs the code of {beside / 'mylab' / 'losses.py'}"
+    assert "mylab" not in sys.modules
+    assert str(beside) not in sys.path
+
+
+def test_annotations_as_text_are_understood(beside):
+    (beside / "later.py").write_text("from __future__ import annotations\n" + dedent(FOCAL))
+    assert lookup.construct(lookup.find(PACKAGE, Objective, "later.Focal", beside), {"scale": "2"}).scale == 2.0
+
+
+def test_code_of_an_installed_package_is_said_aloud(mylab, caplog, tmp_path):
+    lookup.find(PACKAGE, Objective, f"{mylab}.Focal", tmp_path / "recipe")
+    lookup.find(PACKAGE, Objective, "alignkit.objectives.ipo.IPO", tmp_path / "recipe")  # ours
+    (record,) = caplog.records
+    assert record.getMessage() == f"{mylab}.Focal runs the code of {tmp_path / 'mylab'}"
+
+
+def test_nothing_is_taken_from_the_working_directory(beside, tmp_path, monkeypatch):
+    """A download that lies where the command is typed; Python itself would run it."""
+    monkeypatch.chdir(beside)
+    canary = beside / "mylab" / "canary"
+    with monkeypatch.context() as patched:
+        patched.syspath_prepend(str(beside))
+        message = "cannot import 'mylab.losses.Focal': mylab lies in the working directory; put it beside the recipe, "
+        message += f"or install it; looked in {tmp_path} and the installed packages"
+        assert_refuses(message, lookup.find, PACKAGE, Objective, "mylab.losses.Focal", tmp_path)
+        assert not canary.exists()
+        importlib.import_module("mylab.losses")  # what it is protected from
+        assert canary.exists()
+    for module in ("mylab", "mylab.losses"):
+        del sys.modules[module]
+
+
+def test_a_slash_leads_nowhere(beside, tmp_path):
+    canary = tmp_path / "canary"
+    evil = tmp_path / "evil.py"
+    evil.write_text(CANARY + "Focal = 1\n")
+    assert tmp_path.joinpath("elsewhere", *f"{tmp_path}/evil".split(".")).with_suffix(".py") == evil, "joined naively"
+    for path in (f"{tmp_path}/evil.Focal", "../evil.Focal"):
+        with pytest.raises(ValueError, match="it is no dotted name such as mylab"):
+            lookup.find(PACKAGE, Objective, path, beside)
+    assert not canary.exists()
 
 
 @pytest.mark.parametrize(

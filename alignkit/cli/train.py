@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     help="Go on from the newest whole checkpoint, from none (the default), or from one.",
 )
 @click.option("--force", is_flag=True, help="Go on although recipe or data differ from the checkpoint's.")
-def command(recipe: str, overrides: tuple[str, ...], resume: str, force: bool) -> None:
+@click.option("--adopt", is_flag=True, help="Sign the checkpoint as your own, which another machine or user saved.")
+def command(recipe: str, overrides: tuple[str, ...], resume: str, force: bool, adopt: bool) -> None:
     """Train RECIPE, a YAML file or the name of a shipped one such as dpo/tiny.
 
     KEY=VALUE changes one key of the recipe: objective.beta=0.05 model.path=Qwen/Qwen2.5-0.5B-Instruct.
@@ -43,12 +44,13 @@ def command(recipe: str, overrides: tuple[str, ...], resume: str, force: bool) -
             if loaded.ensemble is not None:
                 return _ensemble(loaded)
             folder = output_folder(loaded)
-            checkpoint = starting_point(folder, resume)
+            checkpoint = starting_point(folder, resume, adopt)
             trainer = build(loaded, report=print_once, checkpoint=None if force else checkpoint)
             held.enter_context(only_run_in(folder))
         if checkpoint is None:
             set_earlier_aside(folder)
         use_table(trainer)
+        trainer.verified = checkpoint
         trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_model()
         trainer.create_model_card()  # last, since an adapter's library writes into it when it saves

@@ -8,6 +8,7 @@
 tensor(0.6931)
 """
 
+from pathlib import Path
 from typing import Any
 
 from alignkit import lookup
@@ -58,9 +59,9 @@ def names() -> list[str]:
     return lookup.names(__name__)
 
 
-def find(name: str) -> type[Objective]:
+def find(name: str, folder: Path | None = None) -> type[Objective]:
     """Class of an objective: a shipped name, or a dotted path to your own. ValueError suggests the nearest name."""
-    return lookup.find(__name__, Objective, name)
+    return lookup.find(__name__, Objective, name, folder)
 
 
 def make(name: str, **hyperparameters: Any) -> Objective:

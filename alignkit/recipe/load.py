@@ -43,12 +43,15 @@ SECTIONS = {
 }
 
 
-def load(path: str | Path, overrides: Sequence[str] = (), *, uses: Collection[str] = ()) -> Recipe:
+def load(
+    path: str | Path, overrides: Sequence[str] = (), *, uses: Collection[str] = (), code: Path | None = None
+) -> Recipe:
     """The recipe in a file, with `overrides` such as `objective.beta=0.05` written over it.
 
     `path` may also name a shipped recipe: `dpo/tiny`. Paths in the file are relative to its folder, paths in overrides
     to the working directory; both become absolute. `uses` are sections that a command reads whatever the method does:
-    `reward` is otherwise refused where nothing is rewarded: by the method, or by `sample`.
+    `reward` is otherwise refused where nothing is rewarded: by the method, or by `sample`. `code` is the folder of the
+    classes that dotted names lead to, unless it is the recipe's.
 
     Raises:
         RecipeError: everything that is wrong with it.
@@ -64,7 +67,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, uses: Collection[st
     if isinstance(document.data.get("objective"), str):
         document.data["objective"] = {"name": document.data["objective"]}  # `objective: dpo` is short for its name
     make_absolute(report, file.parent.absolute())
-    recipe = _Sections(report, uses).check(file)
+    recipe = _Sections(report, uses, code or file.parent.absolute()).check(file)
     if recipe is None or report:
         raise RecipeError(report.problems())
     return recipe
@@ -73,8 +76,9 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, uses: Collection[st
 class _Sections:
     """The sections of one document, checked one after the other."""
 
-    def __init__(self, report: Report, uses: Collection[str]) -> None:
+    def __init__(self, report: Report, uses: Collection[str], folder: Path) -> None:
         self.report = report
+        self.folder = folder  # of dotted names
         self.data: Mapping[str, Any] = report.document.data
         self.uses = {*uses, *(["reward"] if "sample" in self.data else [])}
         self.objective = self._objective_class()
@@ -105,7 +109,7 @@ class _Sections:
         trackers = check_report(self.data.get("report"), self.checker)
         summary = self.checker.construct(SummarySpec, self._mapping("summary"), ("summary",))
         teachers = self.checker.check(tuple[ModelSpec, ...], self.data.get("teachers") or [], ("teachers",))
-        reward = check_reward(self.data.get("reward"), self.checker)
+        reward = check_reward(self.data.get("reward"), self.checker, self.folder)
         ensemble = self.checker.check(EnsembleSpec | None, self.data.get("ensemble"), ("ensemble",))
         evaluation = self.checker.check(EvaluationSpec | None, self.data.get("evaluation"), ("evaluation",))
         sample = self.checker.check(SampleSpec | None, self.data.get("sample"), ("sample",))
@@ -141,7 +145,7 @@ class _Sections:
             self.report.add(("objective", "name"), "objective.name should be text", f"choose from {_names()}", "value")
             return None
         try:
-            found = objectives.find(name)
+            found = objectives.find(name, self.folder)
         except Exception as error:  # a dotted name imports a user's module, which may fail in any way
             self.report.add(("objective", "name"), *split_advice(str(error) or type(error).__name__), part="value")
             return None

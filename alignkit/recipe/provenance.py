@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import alignkit
-from alignkit.lookup import own_file
+from alignkit.lookup import dotted_path, own_file
 from alignkit.recipe.dump import to_yaml
 from alignkit.recipe.schema import Recipe
-from alignkit.rewards.spec import FunctionMember
+from alignkit.rewards.spec import FunctionMember, RuleMember
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 REDACTED = "[redacted]"
@@ -31,24 +31,35 @@ def save_provenance(recipe: Recipe, folder: str | Path, fingerprints: Mapping[st
     """Write recipe.yaml and provenance.json into a checkpoint's folder. Secrets are left out.
 
     `fingerprints` are those of the datasets, by source. Training from recipe.yaml repeats the run: files beside the
-    recipe whose functions are its rewards come along.
+    recipe that hold its objective or its rewards come along.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(to_yaml(redact(recipe.resolved())), encoding="utf-8")
-    _copy_functions(recipe, folder)
+    _copy_code(recipe, folder)
     text = json.dumps(redact(provenance(recipe, fingerprints)), indent=2, ensure_ascii=False)
     (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _copy_functions(recipe: Recipe, folder: Path) -> None:
-    base = recipe.path.absolute().parent if recipe.path else Path.cwd()
-    for member in recipe.reward.members if recipe.reward else ():
-        file = own_file(member.function, base) if isinstance(member, FunctionMember) else None
+def _copy_code(recipe: Recipe, folder: Path) -> None:
+    base = recipe.base.absolute()
+    for path in dotted_paths(recipe):
+        file = own_file(path, base)
         if file is not None and folder.resolve() != base.resolve():
             target = folder / file.relative_to(base)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
+
+
+def dotted_paths(recipe: Recipe) -> list[str]:
+    """The names in a recipe that lead to code of the user's own: its objective, and what its reward is made of."""
+    reward = recipe.reward
+    made = [recipe.objective, *([reward.combine] if reward else [])]
+    functions = []
+    for member in reward.members if reward else ():
+        made += [member.rule] if isinstance(member, RuleMember) else []
+        functions += [member.function] if isinstance(member, FunctionMember) else []
+    return [*map(dotted_path, map(type, made)), *functions]
 
 
 def provenance(recipe: Recipe, fingerprints: Mapping[str, str]) -> dict[str, Any]:

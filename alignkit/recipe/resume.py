@@ -12,9 +12,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from alignkit import checkpoints
+from alignkit.lookup import own_file
 from alignkit.recipe.load import load
 from alignkit.recipe.problems import RecipeError
-from alignkit.recipe.provenance import redact
+from alignkit.recipe.provenance import dotted_paths, redact
 from alignkit.recipe.schema import Recipe
 
 logger = logging.getLogger(__name__)
@@ -26,21 +27,29 @@ LOCK = ".lock"
 FREE = ("report", "summary", "train.output_dir", "train.save_total_limit", "train.push_to_hub", "train.hub_")
 
 
-def starting_point(output: Path, resume: str) -> Path | None:
+def starting_point(output: Path, resume: str, adopt: bool = False) -> Path | None:
     """The checkpoint to go on from; None starts from the beginning.
 
     Args:
         output: folder of the run.
         resume: "auto" takes the newest whole checkpoint, and starts from the beginning where there is none; "never"
             starts from the beginning; anything else is the path of a checkpoint.
+        adopt: sign it with this user's key, on the user's word that it is their own.
 
     Raises:
-        ValueError: the named checkpoint is not there or is damaged.
+        ValueError: the named checkpoint is not there or is damaged, or the one that was found is not this user's own.
     """
-    if resume == "auto":
-        return checkpoints.newest_whole(output, logger.warning)
     if resume == "never":
         return None
+    found = checkpoints.newest_whole(output, logger.warning) if resume == "auto" else _named(resume)
+    if found is not None and adopt and is_first_process():
+        checkpoints.sign(found)
+    if found is not None and (is_first_process() or not adopt):
+        checkpoints.refuse_stranger(found)
+    return found
+
+
+def _named(resume: str) -> Path:
     named = Path(resume)
     if not named.is_dir():
         raise ValueError(f"--resume {resume}: there is no such folder; write auto, never, or the path of a checkpoint")
@@ -56,11 +65,12 @@ def refuse_changes(recipe: Recipe, fingerprints: Mapping[str, str], checkpoint: 
         ValueError: recipe or data differ; the message shows where.
     """
     try:
-        before = load(checkpoint / "recipe.yaml").resolved()
+        before = load(checkpoint / "recipe.yaml", code=recipe.base.absolute()).resolved()
     except RecipeError as error:  # its data or its model are gone
         raise ValueError(f"the recipe of {checkpoint} is not valid any more; --force goes on:\n{error}") from None
     lines = differences(redact(before), redact(recipe.resolved()))
     saved = json.loads((checkpoint / "provenance.json").read_text(encoding="utf-8"))["datasets"]
+    lines += [f"the code of {path} changed" for path in dotted_paths(recipe) if _changed(path, recipe, checkpoint)]
     lines += [f"the data of {name} changed" for name in saved if fingerprints.get(name, saved[name]) != saved[name]]
     if lines:
         shown = "\n  ".join(lines)
@@ -68,6 +78,13 @@ def refuse_changes(recipe: Recipe, fingerprints: Mapping[str, str], checkpoint: 
             f"{checkpoint} was saved by a run that differs from this one:\n  {shown}\n"
             "Undo the change, write --resume never to start anew, or --force to go on all the same"
         )
+
+
+def _changed(path: str, recipe: Recipe, checkpoint: Path) -> bool:
+    """Whether a file beside the recipe differs from the one that the checkpoint was saved with."""
+    files = own_file(path, recipe.base.absolute()), own_file(path, checkpoint)
+    now, saved = (None if file is None else file.read_bytes() for file in files)
+    return now != saved
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[str]:

@@ -1,9 +1,12 @@
 """The `reward` section: members of several kinds, and the rule that combines them."""
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from alignkit import rewards
+from alignkit.lookup import dotted_path
 from alignkit.recipe.plain import plain
 from alignkit.recipe.problems import KeyPath, dotted, split_advice
 from alignkit.recipe.typed import INVALID, Checker, fields_of
@@ -11,8 +14,8 @@ from alignkit.rewards import rules
 from alignkit.rewards.spec import KINDS, RewardSpec, RuleMember, kind_of
 
 
-def check_reward(written: Any, checker: Checker) -> Any:
-    """A `RewardSpec`, None where the recipe has no such section, or INVALID."""
+def check_reward(written: Any, checker: Checker, folder: Path) -> Any:
+    """A `RewardSpec`, None where the recipe has no such section, or INVALID. `folder` holds the user's own rules."""
     if written is None:
         return None
     if not isinstance(written, dict) or not written:
@@ -20,8 +23,9 @@ def check_reward(written: Any, checker: Checker) -> Any:
             ("reward",), "reward should be a mapping", "write reward: {members: [{model: PATH}]}", "value"
         )
         return INVALID
-    members = _members(written.get("members"), checker)
-    combine = _named(written.get("combine", RewardSpec.COMBINED), ("reward", "combine"), rewards.find, "name", checker)
+    members = _members(written.get("members"), checker, folder)
+    find = partial(rewards.find, folder=folder)
+    combine = _named(written.get("combine", RewardSpec.COMBINED), ("reward", "combine"), find, "name", checker)
     others = {key: value for key, value in written.items() if key not in ("members", "combine")}
     return checker.construct(RewardSpec, others, ("reward",), made={"members": members, "combine": combine})
 
@@ -42,20 +46,20 @@ def named(value: object, package: str) -> str:
     """What a recipe calls the class of a value: its file in the package, or its dotted path."""
     cls = type(value)
     parent, _, module = cls.__module__.rpartition(".")
-    return module if parent == package else f"{cls.__module__}.{cls.__qualname__}"
+    return module if parent == package else dotted_path(cls)
 
 
-def _members(written: Any, checker: Checker) -> Any:
+def _members(written: Any, checker: Checker, folder: Path) -> Any:
     path: KeyPath = ("reward", "members")
     if not isinstance(written, list) or not written:
         what = "is missing" if written is None else "should be a list of mappings"
         checker.report.add(path, f"{dotted(path)} {what}", "write members: [{model: PATH}]", "value")
         return INVALID
-    found = [_member(one, (*path, index), checker) for index, one in enumerate(written)]
+    found = [_member(one, (*path, index), checker, folder) for index, one in enumerate(written)]
     return INVALID if any(one is INVALID for one in found) else tuple(found)
 
 
-def _member(written: Any, path: KeyPath, checker: Checker) -> Any:
+def _member(written: Any, path: KeyPath, checker: Checker, folder: Path) -> Any:
     if not isinstance(written, dict):
         checker.report.add(path, f"{dotted(path)} should be a mapping", "write {model: PATH}", "value")
         return INVALID
@@ -69,7 +73,7 @@ def _member(written: Any, path: KeyPath, checker: Checker) -> Any:
         return checker.construct(KINDS[kind], written, path)
     common = {key: value for key, value in written.items() if key in fields_of(RuleMember) and key != "rule"}
     hyperparameters = {key: value for key, value in written.items() if key not in common}
-    rule = _named(hyperparameters, path, rules.find, "rule", checker)
+    rule = _named(hyperparameters, path, partial(rules.find, folder=folder), "rule", checker)
     return checker.construct(RuleMember, common, path, made={"rule": rule})
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from alignkit.data.spec import DataSpec
 from alignkit.generation.spec import SampleSpec
+from alignkit.lookup import dotted_path
 from alignkit.models.spec import ModelSpec
 from alignkit.objectives import (
     GroupObjective,
@@ -144,7 +145,7 @@ def objective_name(objective: Objective) -> str:
     """What `objective.name` must say to get this class: its file in alignkit, or its dotted path."""
     cls = type(objective)
     package, _, module = cls.__module__.rpartition(".")
-    return module if package == "alignkit.objectives" else f"{cls.__module__}.{cls.__qualname__}"
+    return module if package == "alignkit.objectives" else dotted_path(cls)
 
 
 def family_of(objective: type[Objective]) -> type[Objective] | None:
@@ -220,5 +221,5 @@ def _refined(kind: Any, choices: Any) -> Any:
 
 def _inner(kind: Any) -> Any:
     if get_origin(kind) is list and get_args(kind):
-        return list[_refined(get_args(kind)[0], None)]  # type: ignore[misc]
+        return list[_refined(get_args(kind)[0], None)]  # type: ignore[misc]  # a type made at run time
     return kind

@@ -7,6 +7,7 @@
 tensor([1.5000, 2.0000])
 """
 
+from pathlib import Path
 from typing import Any
 
 from alignkit import lookup
@@ -24,9 +25,9 @@ def names() -> list[str]:
     return lookup.names(RULES)
 
 
-def find(name: str) -> type[Combine]:
+def find(name: str, folder: Path | None = None) -> type[Combine]:
     """Class of a rule: a shipped name, or a dotted path to your own. ValueError suggests the nearest name."""
-    return lookup.find(RULES, Combine, name)
+    return lookup.find(RULES, Combine, name, folder)
 
 
 def make(name: str, **hyperparameters: Any) -> Combine:

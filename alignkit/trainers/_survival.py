@@ -15,6 +15,7 @@ import torch
 from accelerate.utils import DistributedType
 from torch import Tensor
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
 
 from alignkit import checkpoints
 from alignkit.trainers import _seams
@@ -43,6 +44,7 @@ class SurvivingTrainer(Trainer):
     beside_checkpoint: Callable[[Path], None] | None = None  # writes into a checkpoint before it is sealed
     on_nonfinite: Policy = "stop"
     rank_timeout: float = 1800.0
+    verified: Path | None = None  # a checkpoint that is known to be whole and this user's own; others are looked at
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.interruption = Interruption()
@@ -65,13 +67,19 @@ class SurvivingTrainer(Trainer):
         """As transformers', from a checkpoint where its path is given.
 
         Raises:
+            ValueError: the checkpoint is damaged, or not known to be this user's own: it holds pickles.
             Interrupted: after SIGTERM, SIGUSR1 or Ctrl-C, when the step is finished and saved.
             Diverged: a loss or gradient that is not finite, unless such steps are skipped.
             NotSaved: a checkpoint could not be written.
         """
-        if isinstance(resume_from_checkpoint, Path):
-            resume_from_checkpoint = str(resume_from_checkpoint)
-        self._resumed = Path(resume_from_checkpoint) if isinstance(resume_from_checkpoint, str) else None
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = get_last_checkpoint(self.args.output_dir)
+            if resume_from_checkpoint is None:
+                raise ValueError(f"there is no checkpoint in {self.args.output_dir}")
+        self._resumed = Path(resume_from_checkpoint) if resume_from_checkpoint else None
+        resume_from_checkpoint = str(self._resumed) if self._resumed else None
+        if self._resumed is not None and self._resumed != self.verified:
+            checkpoints.refuse_unfit(self._resumed)
         self.watch.seconds = self.rank_timeout
         try:
             result = super().train(resume_from_checkpoint, *args, **kwargs)

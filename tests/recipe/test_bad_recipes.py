@@ -284,7 +284,7 @@ CASES = {
     ),
     "objective that cannot be imported": (
         "objective: {name: nowhere.Loss}\n" + MODEL + DATA,
-        "1: cannot import objective 'nowhere.Loss': No module named 'nowhere'",
+        "1: cannot import 'nowhere.Loss': No module named 'nowhere'; looked in FOLDER and the installed packages",
     ),
     "objective of another kind": (
         "objective: {name: pathlib.Path}\n" + MODEL + DATA,

@@ -1,5 +1,6 @@
 """What is saved beside a checkpoint, and what is not."""
 
+import inspect
 import json
 import subprocess
 
@@ -84,3 +85,23 @@ def test_functions_beside_the_recipe_are_saved_with_it(write, tmp_path):
     assert copy.read_text() == (tmp_path / "rewards" / "lengths.py").read_text()
     save_provenance(load("run/recipe.yaml", uses=["reward"]), tmp_path / "run", {})  # onto itself
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["provenance.json", "recipe.yaml", "rewards"]
+
+
+OBJECTIVE = """
+from dataclasses import dataclass
+from alignkit.objectives.dpo import DPO
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(DPO):
+    pass
+"""
+
+
+def test_an_objective_beside_the_recipe_is_saved_with_it(write, tmp_path):
+    write(OBJECTIVE, "mylab/losses.py")
+    recipe = load(write(TEXT.replace("dpo", "{name: mylab.losses.Mine}")))
+    save_provenance(recipe, tmp_path / "run", {})
+    again = load("run/recipe.yaml")
+    assert again.resolved() == recipe.resolved()
+    assert again.resolved()["objective"]["name"] == "mylab.losses.Mine"
+    assert inspect.getfile(type(again.objective)) == str(tmp_path / "run" / "mylab" / "losses.py")

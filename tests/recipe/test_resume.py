@@ -65,6 +65,23 @@ def test_a_named_one_must_be_there_and_whole(saved, tmp_path):
         starting_point(tmp_path, str(checkpoint))
 
 
+def test_a_stranger_s_checkpoint_is_refused_until_it_is_adopted(saved, tmp_path, monkeypatch):
+    """Passing over it would begin anew, and set the work of days aside."""
+    checkpoint = saved(2)
+    monkeypatch.setenv("ALIGNKIT_STATE", str(tmp_path / "another"))
+    for resume in ("auto", str(checkpoint)):
+        with pytest.raises(ValueError, match=r"checkpoint-2 is not known to be yours: there is no .*, or sign it once"):
+            starting_point(tmp_path, resume)
+    monkeypatch.setenv("RANK", "1")  # the first process signs, and looks
+    assert starting_point(tmp_path, "auto", adopt=True) == checkpoint
+    monkeypatch.setenv("RANK", "0")
+    assert starting_point(tmp_path, "auto", adopt=True) == checkpoint
+    assert starting_point(tmp_path, "auto") == checkpoint
+    (checkpoint / "latest").touch()
+    with pytest.raises(ValueError, match="latest was added to it"):
+        starting_point(tmp_path, "auto", adopt=True)
+
+
 @pytest.mark.parametrize(
     ("override", "shown"),
     [
@@ -90,6 +107,15 @@ def test_changed_data_are_refused(write, saved):
     recipe = load(write(TEXT))
     with pytest.raises(ValueError, match="the data of org/rows changed"):
         refuse_changes(recipe, {"org/rows": "5678"}, saved(2, recipe))
+
+
+def test_changed_code_is_refused_and_that_of_the_checkpoint_is_not_run(write, saved):
+    write("from alignkit.objectives.dpo import DPO\n\nclass Mine(DPO): ...\n", "losses.py")
+    recipe = load(write(TEXT.replace("dpo", "losses.Mine")))
+    refuse_changes(recipe, {}, checkpoint := saved(2, recipe))
+    (checkpoint / "losses.py").write_text("raise RuntimeError('this is run')")
+    with pytest.raises(ValueError, match=r"\n  the code of losses.Mine changed\n"):
+        refuse_changes(recipe, {}, checkpoint)
 
 
 @pytest.mark.parametrize("override", ["train.output_dir=elsewhere", "report=wandb", "train.save_total_limit=2"])

@@ -5,6 +5,7 @@
 tensor([1., 0.])
 """
 
+from pathlib import Path
 from typing import Any
 
 from alignkit import lookup
@@ -18,9 +19,9 @@ def names() -> list[str]:
     return lookup.names(__name__)
 
 
-def find(name: str) -> type[Rule]:
+def find(name: str, folder: Path | None = None) -> type[Rule]:
     """Class of a shipped rule. ValueError suggests the nearest name."""
-    return lookup.find(__name__, Rule, name)
+    return lookup.find(__name__, Rule, name, folder)
 
 
 def make(name: str, **hyperparameters: Any) -> Rule:
