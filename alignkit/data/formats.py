@@ -10,7 +10,8 @@
 | `tasks`    | `{prompt, columns}`: the row's other columns as JSON, for rewards                      |
 
 Each of prompt, completion, chosen, rejected and each of the answers is a list of messages (role, content), to which the
-chat template is applied, or plain text, to which none is; one source is one or the other throughout.
+chat template is applied, or plain text, to which none is; one source is one or the other throughout. Rows of answers
+with scores give a pair for every two of them, or one ranking.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 from alignkit.data.errors import BadRow
 from alignkit.data.images import carried_images
 from alignkit.data.layouts import HOLDS, OTHERS, Layout, renamed
+from alignkit.data.rated import checked_scores, rated_pairs, rated_ranking
 from alignkit.data.rows import (
     Message,
     Row,
@@ -40,12 +42,15 @@ Example = dict[str, Any]
 
 
 def canonical(row: Row, layout: Layout) -> list[Example]:
-    """The examples that a row gives: one, or two where a pair is split. Raises BadRow."""
+    """The examples that a row gives: one, two where a pair is split, any number where answers have scores.
+
+    Raises BadRow.
+    """
     row = renamed(row, layout.renamed)
     check_carried(row, images=layout.images)
     images = carried_images(row)
     examples = TO_SHAPE[layout.shape](row, layout)
-    extra: Example = {name: checked_number(row, name) for name in layout.columns}
+    extra: Example = {name: checked_number(row, name) for name in layout.columns_of_rows}
     if layout.images:
         extra["images"] = images
     return [{**example, **extra} for example in examples]
@@ -63,16 +68,41 @@ def tokens(row: Row, layout: Layout) -> list[Example]:
 
 
 def pairs(row: Row, layout: Layout) -> list[Example]:
+    if layout.ties is not None:
+        return pairs_of_rated(row, layout)
     prompt, chosen, rejected = split_pair(row, layout)
     if chosen == rejected:
         raise BadRow("chosen equals rejected")
     return [{"prompt": prompt, "chosen": chosen, "rejected": rejected}]
 
 
+def pairs_of_rated(row: Row, layout: Layout) -> list[Example]:
+    """Every two answers of a row, the better one chosen, with what objectives read of their scores."""
+    assert layout.ties is not None
+    prompt, answers = checked_prompt(row, layout), checked_answers(row, layout)
+    scores = checked_scores(row, len(answers))
+    found = []
+    for better, worse in rated_pairs(scores, layout.ties):
+        high, low = scores[better], scores[worse]
+        known = {"score_chosen": high, "score_rejected": low, "margin": high - low}
+        numbers = {name: value for name, value in known.items() if name in layout.columns}
+        found.append({"prompt": prompt, "chosen": answers[better], "rejected": answers[worse], **numbers})
+    return found
+
+
 def rankings(row: Row, layout: Layout) -> list[Example]:
     if layout.paired:
         pair = pairs(row, layout)[0]
         return [{"prompt": pair["prompt"], "answers": [pair["chosen"], pair["rejected"]]}]
+    prompt, answers = checked_prompt(row, layout), checked_answers(row, layout)
+    if layout.ties is None:
+        return [{"prompt": prompt, "answers": answers}]
+    order = rated_ranking(checked_scores(row, len(answers)), layout.ties)
+    return [{"prompt": prompt, "answers": [answers[number] for number in order]}] if order else []
+
+
+def checked_answers(row: Row, layout: Layout) -> list[Part]:
+    """Two or more answers to one prompt, no two of them the same."""
     values = present(row, "answers")
     if not isinstance(values, list):
         raise BadRow("not a list of answers", f"answers is {kind(values)}")
@@ -85,7 +115,7 @@ def rankings(row: Row, layout: Layout) -> list[Example]:
         if answer in answers:
             raise BadRow("an answer is ranked twice", f"answers {answers.index(answer) + 1} and {number} are the same")
         answers.append(answer)
-    return [{"prompt": checked_prompt(row, layout), "answers": answers}]
+    return answers
 
 
 def unpaired(row: Row, layout: Layout) -> list[Example]:

@@ -22,6 +22,7 @@ from datasets import Features, Image, List, Value
 from alignkit.data.errors import DataError
 from alignkit.data.images import NAMES as IMAGES
 from alignkit.data.images import has_images
+from alignkit.data.rated import OF_PAIRS, Ties
 from alignkit.data.rows import Row
 from alignkit.data.spec import Source
 
@@ -43,6 +44,7 @@ FIELDS = (
     "chosen",
     "rejected",
     "answers",
+    "scores",
     "label",
     "text",
     "system",
@@ -58,6 +60,7 @@ class Layout:
     format: str  # one of spec.FORMATS, never auto
     conversational: bool  # messages, not plain text
     paired: bool = False  # the answers are chosen and rejected
+    ties: Ties | None = None  # the answers have scores, and what becomes of equal ones; None: they have none
     images: bool = False  # rows hold images beside their text
     joined: bool = False  # of the shape tokens: prompt and answer become messages, as other sources of the mixture have
     columns: tuple[str, ...] = ()  # numbers that the objective reads
@@ -69,12 +72,18 @@ class Layout:
         return "output" if self.format == "alpaca" else "completion"
 
     @property
-    def examples_per_row(self) -> int:
-        return 2 if self.paired and self.shape == "unpaired" else 1
+    def columns_of_rows(self) -> tuple[str, ...]:
+        """The numbers that rows hold; others follow from the scores of rated answers."""
+        return self.columns if self.ties is None else tuple(name for name in self.columns if name not in OF_PAIRS)
 
 
-def recognize(rows: Sequence[Row], source: Source, label: str, shape: Shape, columns: Sequence[str]) -> Layout:
-    """The layout of a source, from its first rows. Raises DataError if there is none, or more than one."""
+def recognize(
+    rows: Sequence[Row], source: Source, label: str, shape: Shape, columns: Sequence[str], ties: Ties | None = None
+) -> Layout:
+    """The layout of a source, from its first rows. Raises DataError if there is none, or more than one.
+
+    `ties` says what becomes of answers with equal scores; without it scores beside answers are not read.
+    """
     there = list(dict.fromkeys(key for row in rows for key in row))
     for ours, theirs in source.columns.items():
         if ours not in (*FIELDS, *columns) and shape != "tasks":  # whose rewards read columns of any name
@@ -84,20 +93,22 @@ def recognize(rows: Sequence[Row], source: Source, label: str, shape: Shape, col
         if theirs not in there:
             raise DataError(f"{label}: columns: {{{ours}: {theirs}}} names no column; there are {', '.join(there)}")
     rows = [renamed(row, source.columns) for row in rows]
+    names = list(dict.fromkeys(key for row in rows for key, value in row.items() if value is not None))
+    rated = ties is not None and is_rated(shape, names)
     for column in columns:
-        if not any(column in row for row in rows):
+        if not any(column in row for row in rows) and not (rated and column in OF_PAIRS):
             raise DataError(
                 f"{label} has no column {column!r}, which the objective reads; there are {', '.join(there)}. "
                 f"Write columns: {{{column}: NAME}} if it goes by another name"
             )
-    names = list(dict.fromkeys(key for row in rows for key, value in row.items() if value is not None))
-    paired = is_paired(shape, names)
+    paired = not rated and is_paired(shape, names)
     format = source.format if source.format != "auto" else guessed_format(names, label, shape, paired)
     return Layout(
         shape=shape,
         format=format,
         conversational=format != "text" and (format != "prompt" or any(map(is_conversation, rows))),
         paired=paired,
+        ties=ties if rated else None,
         images=shape in ("tokens", "pairs") and any(map(has_images, rows)),
         columns=tuple(columns),
         renamed=dict(sorted(source.columns.items())),
@@ -109,6 +120,12 @@ def is_paired(shape: Shape, names: Sequence[str]) -> bool:
     if shape == "rankings" and "answers" in names:
         return False
     return shape == "pairs" or (shape in ("unpaired", "rankings") and {"chosen", "rejected"} <= set(names))
+
+
+def is_rated(shape: Shape, names: Sequence[str]) -> bool:
+    """Whether pairs or a ranking follow from answers with scores; a pair that is written out is taken as it is."""
+    written = shape == "pairs" and {"chosen", "rejected"} <= set(names)
+    return shape in ("pairs", "rankings") and {"answers", "scores"} <= set(names) and not written
 
 
 def guessed_format(names: Sequence[str], label: str, shape: Shape, paired: bool) -> str:
@@ -142,7 +159,7 @@ def needed(format: str, shape: Shape, paired: bool) -> tuple[str, ...]:
     answer = "output" if format == "alpaca" else "completion"
     if shape == "unpaired":
         return (answer, "label")
-    if shape == "rankings":
+    if shape in ("pairs", "rankings"):
         return ("answers",)
     if shape == "tokens" and format in ("prompt", "alpaca"):
         return (answer,)
@@ -151,8 +168,8 @@ def needed(format: str, shape: Shape, paired: bool) -> tuple[str, ...]:
 
 WANTED: Mapping[str, str] = {
     "tokens": "messages, conversations, prompt and completion, instruction and output, or text",
-    "pairs": "chosen and rejected, with prompt unless both hold the whole conversation",
-    "rankings": "prompt and answers (best first), or chosen and rejected",
+    "pairs": "chosen and rejected, with prompt unless both hold the whole conversation, or prompt, answers and scores",
+    "rankings": "prompt and answers (best first, or with scores), or chosen and rejected",
     "unpaired": "prompt, completion and label, or chosen and rejected",
     "prompts": "prompt, messages, conversations or instruction",
     "tasks": "prompt, messages, conversations or instruction",

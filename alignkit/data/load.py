@@ -13,6 +13,7 @@ from datasets import Dataset, IterableDataset, concatenate_datasets
 from alignkit.data import mix, noise, scores, stream
 from alignkit.data.errors import BadRow, DataError
 from alignkit.data.layouts import FIELDS, SHAPES, Layout, Shape, features, gives_messages, recognize
+from alignkit.data.rated import ALL_TIED
 from alignkit.data.sources import Opened, open_source
 from alignkit.data.spec import DataSpec, Source
 from alignkit.data.table import PLACES, SHOWN, Table, read_table
@@ -100,6 +101,11 @@ def check_request(spec: DataSpec, shape: str, columns: Sequence[str]) -> None:
         raise DataError("streaming gives rows as they come, and unpaired rows are mixed by their label; remove it")
     if spec.normalize_scores != "none" and not scores_of(columns):
         raise DataError("normalize_scores has nothing to normalize: this objective reads no scores; remove it")
+    if spec.ties == "half" and not scores_of(columns):
+        raise DataError(
+            "ties: half is a label of one half, and this objective knows better and worse alone; write ties: drop, or "
+            "objective: {name: mmpo_reward}, whose label of equal scores is one half"
+        )
     if spec.label_noise and shape not in ("pairs", "unpaired"):
         raise DataError(f"label_noise turns preferences round, and rows of shape {shape} hold none; remove it")
 
@@ -113,7 +119,8 @@ def find(source: Source, use: str, spec: DataSpec, shape: Shape, columns: Sequen
     if not rows:
         place, bad = first[0]
         raise DataError(f"{place}: {bad}; none of the first {len(first)} rows of {opened.label} can be read")
-    return Found(source=source, use=use, opened=opened, layout=recognize(rows, source, opened.label, shape, columns))
+    layout = recognize(rows, source, opened.label, shape, columns, spec.ties)
+    return Found(source=source, use=use, opened=opened, layout=layout)
 
 
 def alike(found: Sequence[Found]) -> list[Found]:
@@ -154,7 +161,8 @@ def in_words(layout: Layout) -> str:
 
 
 def check_rows(spec: DataSpec, found: Sequence[Found], tables: Sequence[Table]) -> None:
-    total = sum(sum(table.dropped.values()) for table in tables)
+    reasons = [(reason, count) for table in tables for reason, count in table.dropped.items()]
+    total = sum(count for reason, count in reasons if reason != ALL_TIED)  # which the recipe asked to leave out
     if total and spec.on_bad_rows == "error":
         bad = [line for table in tables for line in table.bad][:SHOWN]
         more = f"\n  and {total - len(bad)} more" if total > len(bad) else ""
@@ -165,7 +173,8 @@ def check_rows(spec: DataSpec, found: Sequence[Found], tables: Sequence[Table]) 
         )
     for one, table in zip(found, tables, strict=True):
         if not len(table.good):
-            raise DataError(f"no row of {one.opened.label} can be used; the first: {table.bad[0]}")
+            first = next(iter(table.bad), f"{ALL_TIED} in every row")
+            raise DataError(f"no row of {one.opened.label} can be used; the first: {first}")
 
 
 def streamed(spec: DataSpec, found: Sequence[Found], fingerprints: Mapping[str, str]) -> Data:
@@ -229,7 +238,7 @@ def reported(
     """`counts` are held out, used and turned for each training source."""
     reports = []
     for one, table, known in zip_longest(found, tables, counts):
-        kept = len(table.good) // one.layout.examples_per_row
+        kept = table.rows
         read = kept + sum(table.dropped.values())
         used = dict(zip(("held_out", "used", "turned"), known or (0, len(table.good), 0), strict=True))
         reports.append(replace(one.report, read=read, kept=kept, dropped=table.dropped, **used))

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args
 
+from alignkit.data.rated import TIES, Ties
 from alignkit.data.revision import RevisionPrompt
 
 Format = Literal["auto", "prompt", "messages", "sharegpt", "alpaca", "implicit", "text"]
@@ -109,6 +110,7 @@ class DataSpec:
     holdout: float = 0.0  # fraction of the training rows set aside for evaluation, whole prompts at a time
     seed: int = 0  # of the shuffle, the hold-out, the weights and the label noise
     on_bad_rows: Literal["error", "drop"] = "error"  # stop at rows that cannot be used, or drop and count them
+    ties: Ties = "error"  # of answers with equal scores: stop, drop the comparison, or half: of mmpo_reward and mmpo
     streaming: bool = False  # read while training, for data that do not fit the disk; weights become probabilities
     label_noise: float = 0.0  # for studies: fraction of training preferences turned round
     normalize_scores: Literal["none", "zscore"] = (
@@ -130,6 +132,8 @@ class DataSpec:
             raise ValueError(f"seed = {self.seed} must not be negative; write 0 or more")
         if self.on_bad_rows not in ("error", "drop"):
             raise ValueError(f"on_bad_rows = {self.on_bad_rows!r} is not known; write error or drop")
+        if self.ties not in TIES:
+            raise ValueError(f"ties = {self.ties!r} is not known; write error, drop or half")
         if not 0 <= self.label_noise <= 1:
             raise ValueError(f"label_noise = {self.label_noise} must be a fraction from 0 to 1; 0.25 turns a quarter")
         if self.revision_prompt is not None:

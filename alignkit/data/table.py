@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from alignkit.data.errors import BadRow, DataError
 from alignkit.data.formats import Example, canonical
 from alignkit.data.layouts import Layout, features
+from alignkit.data.rated import ALL_TIED
 from alignkit.data.sources import Opened
 
 PLACES = ("source", "place")  # columns that say where an example is from: "pairs.jsonl" and "pairs.jsonl:12"
@@ -34,6 +35,7 @@ class Table:
     dataset: Dataset  # the shape's columns and PLACES
     good: NDArray[np.int64]
     groups: NDArray[np.int64]  # of the good ones: equal where the prompt is
+    rows: int = 0  # that gave the good examples
     bad: tuple[str, ...] = ()  # the first SHOWN, in words
     dropped: Mapping[str, int] = field(default_factory=dict)  # rows by reason
 
@@ -55,8 +57,11 @@ def noted_examples(opened: Opened, layout: Layout) -> Iterator[Example]:
         try:
             if isinstance(row, BadRow):
                 raise row
-            for example in canonical(row, layout):
+            examples = canonical(row, layout)
+            for example in examples:
                 yield {**nothing, **example, **where, "group": group_of(example)}
+            if not examples:
+                yield {**nothing, **where, "problem": ALL_TIED}
         except BadRow as bad:
             yield {**nothing, **where, "problem": bad.reason, "detail": bad.detail}
 
@@ -90,11 +95,13 @@ def read_table(opened: Opened, layout: Layout) -> Table:
     problems = dataset.data.column("problem")
     is_bad = pc.is_valid(problems).to_numpy()
     good = np.flatnonzero(~is_bad)
-    first = dataset.select(np.flatnonzero(is_bad)[:SHOWN])
+    wrong = pc.fill_null(pc.not_equal(problems, ALL_TIED), False).to_numpy()
+    first = dataset.select(np.flatnonzero(wrong)[:SHOWN])
     return Table(
         dataset=dataset.remove_columns(list(NOTES)),
         good=good,
         groups=dataset.data.column("group").take(good).to_numpy(),
+        rows=len(pc.unique(dataset.data.column("place").take(good))),
         bad=tuple(in_words(row) for row in first),
         dropped={pair["values"]: pair["counts"] for pair in pc.value_counts(problems.drop_null()).to_pylist()},
     )

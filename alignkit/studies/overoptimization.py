@@ -31,6 +31,12 @@ class Setting:
     proxies: Proxies
     answers: Answers  # (P, N), gold with mean 0 and standard deviation 1 over calibration answers
     accuracy: float  # of the proxies, on labels that are right
+    mean: float = 0.0  # of gold over calibration answers, as the world gives it
+    deviation: float = 1.0
+
+    def standardized(self, gold: Tensor) -> Tensor:
+        """A gold reward as the world gives it, on the scale of `answers`."""
+        return (gold - self.mean) / self.deviation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +108,8 @@ class Overoptimization(Experiment):
             proxies=proxies,
             answers=Answers(features=answers.features, gold=(answers.gold - mean) / deviation),
             accuracy=right.float().mean().item(),
+            mean=mean.item(),
+            deviation=deviation.item(),
         )
 
     def rows(self) -> list[Row]:

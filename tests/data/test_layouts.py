@@ -50,10 +50,23 @@ def test_formats_are_recognized_by_the_shape_that_is_wanted(shape, row, format, 
     assert (found.format, found.conversational) == (format, conversational)
 
 
-def test_pairs_give_two_unpaired_examples_and_unpaired_rows_one():
-    assert layout({"prompt": "q", **PAIR}, "unpaired").examples_per_row == 2
-    assert layout({"prompt": "q", "completion": "a", "label": True}, "unpaired").examples_per_row == 1
-    assert layout({"prompt": "q", **PAIR}, "pairs").examples_per_row == 1
+RATED = {"prompt": "q", "answers": ["a", "b"], "scores": [1, 2]}
+
+
+def rated(row, shape, numbers=()):
+    return recognize([row], Source(source="a.jsonl"), "a.jsonl", shape, numbers, "drop")
+
+
+def test_answers_with_scores_are_pairs_or_rankings_where_the_recipe_trains_on_them():
+    numbers = ("score_chosen", "score_rejected", "weight")
+    found = rated({**RATED, "weight": 1}, "pairs", numbers)
+    assert (found.ties, found.paired, found.format, found.columns) == ("drop", False, "prompt", numbers)
+    assert found.columns_of_rows == ("weight",)
+    assert rated(RATED, "rankings").ties == "drop"
+    assert layout(RATED, "rankings").ties is None  # a command that scores answers leaves their order alone
+    assert rated({**RATED, **PAIR}, "pairs").paired  # a pair that is written out is taken as it is
+    with pytest.raises(DataError, match=r"^a\.jsonl has no column 'weight', which"):
+        rated(RATED, "pairs", numbers)
 
 
 def test_a_declared_format_is_taken_as_it_is():
@@ -70,7 +83,10 @@ def test_a_format_that_two_columns_could_mean_has_to_be_declared():
     ("shape", "needed"),
     [
         ("tokens", "messages, conversations, prompt and completion, instruction and output, or text"),
-        ("pairs", "chosen and rejected, with prompt unless both hold the whole conversation"),
+        (
+            "pairs",
+            "chosen and rejected, with prompt unless both hold the whole conversation, or prompt, answers and scores",
+        ),
         ("unpaired", "prompt, completion and label, or chosen and rejected"),
         ("prompts", "prompt, messages, conversations or instruction"),
     ],
@@ -97,7 +113,7 @@ def test_a_mapping_that_fits_nothing_is_an_error():
     )
     assert fails(row, "pairs", columns={"xyzzy": "question"}) == (
         "a.jsonl: columns maps 'xyzzy', which is no field of a row; known are prompt, messages, conversations, "
-        "instruction, input, output, completion, chosen, rejected, answers, label, text, system, images, image"
+        "instruction, input, output, completion, chosen, rejected, answers, scores, label, text, system, images, image"
     )
     assert fails(row, "pairs", columns={"prompt": "query"}) == (
         "a.jsonl: columns: {prompt: query} names no column; there are question, chosen, rejected"

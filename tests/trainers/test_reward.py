@@ -1,5 +1,8 @@
 """RewardTrainer against TRL's, step by step."""
 
+import json
+import math
+
 import pytest
 import trl
 from datasets import Dataset
@@ -10,6 +13,8 @@ from alignkit.models.read_once import LastStates
 from alignkit.models.reward import load_reward_model, reward_peft_config
 from alignkit.models.spec import Adapter, ModelSpec
 from alignkit.objectives import make
+from alignkit.recipe import load
+from alignkit.recipe.build import build
 from alignkit.trainers import RewardTrainer
 from tests.trainers.runs import ROWS, differences, train
 
@@ -141,3 +146,22 @@ def test_the_wrong_objective_is_refused():
             train_dataset=Dataset.from_list(ROWS),
             objective=make("dpo"),
         )
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(("objective", "ties", "pairs"), [("bradley_terry", "drop", 2), ("mmpo_reward", "half", 3)])
+def test_a_recipe_trains_on_ratings(tmp_path, objective, ties, pairs):
+    rating = {"prompt": "q", "answers": ["one", "two", "three"], "scores": [5, 1, 5]}
+    (tmp_path / "rated.jsonl").write_text(json.dumps(rating), encoding="utf-8")
+    settings = {
+        "data.train": f"[{{source: {tmp_path}/rated.jsonl}}]",
+        "data.eval": "[]",
+        "data.ties": ties,
+        "train.output_dir": tmp_path / "run",
+        "train.eval_strategy": "no",
+        "train.max_steps": 1,
+    }
+    trainer = build(load(f"{objective}/tiny", [f"{name}={value}" for name, value in settings.items()]))
+    assert len(trainer.train_dataset) == pairs
+    trainer.train()
+    assert math.isfinite(trainer.state.log_history[0]["loss"])
