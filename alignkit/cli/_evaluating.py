@@ -14,6 +14,7 @@ from alignkit.evaluation.answers import Answerer, checked_name, file_name
 from alignkit.evaluation.judges import Budget, Judge, LocalJudge, RemoteJudge
 from alignkit.evaluation.questions import Questions
 from alignkit.generation import Chat
+from alignkit.generation.spec import Engine
 from alignkit.remote import OPENAI, Cache, Client, Endpoint
 
 EVERY = 10.0  # seconds between two lines of progress where there is no terminal
@@ -33,6 +34,7 @@ class Asking:
     max_new_tokens: int
     max_judgment_tokens: int
     batch_size: int
+    engine: Engine
     precision: Any
     chat_template: str | None
     adapter_of: str | None
@@ -68,11 +70,31 @@ class Asking:
         if parameters:
             raise ValueError(f"{model} on this machine is held to no form; serve it, and write --judge {model}@URL")
         identity = {"model": model, "version": _version(model), "max_tokens": self.max_judgment_tokens}
+        identity |= {"engine": self.engine}
         alone = replace(self, max_new_tokens=self.max_judgment_tokens, adapter_of=None, chat_template=None)
         return LocalJudge(name=name, load=lambda: alone.load(model), identity=identity, cache=self.cache)
 
     def load(self, model: str) -> Draw:
         """A model on this machine, ready to answer. Raises ValueError."""
+        sampler: Any = self._vllm(model) if self.engine == "vllm" else self._transformers(model)
+        if not sampler.tokenizer.chat_template:
+            raise ValueError(f"{model} has no chat template, so it is no chat model; write --chat-template FILE")
+
+        def draw(chats: Sequence[Chat], temperature: float, seed: int) -> list[str]:
+            return [one for (one,) in replace(sampler, temperature=temperature, seed=seed)(chats)]
+
+        return draw
+
+    def _vllm(self, model: str) -> Any:
+        from alignkit.generation.vllm import VLLMSampler
+        from alignkit.models.spec import ModelSpec
+
+        if self.adapter_of is not None:
+            raise ValueError(f"{model} is an adapter; run alignkit merge first, or take transformers")
+        spec = ModelSpec(path=model, chat_template=self.chat_template, precision=self.precision)
+        return VLLMSampler.load(spec, max_new_tokens=self.max_new_tokens)
+
+    def _transformers(self, model: str) -> Any:
         from alignkit.generation import TransformersSampler
         from alignkit.models.inference import load_for_inference
 
@@ -80,18 +102,11 @@ class Asking:
         loaded, processor = load_for_inference(
             model, base=self.adapter_of, chat_template=self.chat_template, precision=self.precision
         )
-        if not processor.chat_template:
-            raise ValueError(f"{model} has no chat template, so it is no chat model; write --chat-template FILE")
         tokenizer: Any = getattr(processor, "tokenizer", processor)  # of a model that sees images, too
         tokenizer.chat_template = processor.chat_template
-        sampler = TransformersSampler(
+        return TransformersSampler(
             model=loaded, tokenizer=tokenizer, max_new_tokens=self.max_new_tokens, batch_size=self.batch_size
         )
-
-        def draw(chats: Sequence[Chat], temperature: float, seed: int) -> list[str]:
-            return [one for (one,) in replace(sampler, temperature=temperature, seed=seed)(chats)]
-
-        return draw
 
     def _client(self, url: str) -> Client:
         endpoint = Endpoint(
@@ -111,9 +126,9 @@ class Asking:
         return LocalAnswerer(
             load=lambda: self.load(model),
             questions=questions.questions,
-            settings={**settings, "max_tokens": self.max_new_tokens, "choices": self.choices},
+            settings={**settings, "engine": self.engine, "max_tokens": self.max_new_tokens, "choices": self.choices},
             choices=self.choices,
-            at_once=self.batch_size,
+            at_once=self.batch_size if self.engine == "transformers" else len(questions.questions),  # vLLM batches
         )
 
 

@@ -9,6 +9,7 @@ import click
 
 from alignkit.cli import _arguments
 from alignkit.cli._errors import user_errors
+from alignkit.cli._eval_lm import lm
 
 if TYPE_CHECKING:
     from alignkit.cli._evaluating import Asking
@@ -19,7 +20,7 @@ INCOMPLETE = 5  # exit code: something is not graded
 ASSUMED = 1200  # characters of an answer that is still to come, about 300 tokens
 ASKING = (  # options that say how models and judges are asked
     *("key_variable", "concurrency", "requests_per_minute", "timeout", "tries", "choices", "max_new_tokens"),
-    *("max_judgment_tokens", "batch_size", "precision", "chat_template", "adapter_of"),
+    *("max_judgment_tokens", "batch_size", "engine", "precision", "chat_template", "adapter_of"),
 )
 SHOWN = 5  # problems that are printed; the others are counted
 
@@ -27,6 +28,9 @@ SHOWN = 5  # problems that are printed; the others are counted
 @click.group(name="eval")
 def command() -> None:
     """Find out whether a model got better."""
+
+
+command.add_command(lm)
 
 
 @command.command(name="mt-bench")
@@ -58,6 +62,13 @@ def command() -> None:
 @click.option("--max-new-tokens", default=1024, show_default=True, type=click.IntRange(1), help="Of an answer.")
 @click.option("--max-judgment-tokens", default=2048, show_default=True, type=click.IntRange(1), help="Of a judge.")
 @click.option("--batch-size", default=16, show_default=True, type=click.IntRange(1), help="Answers at once, locally.")
+@click.option(
+    "--engine",
+    type=click.Choice(["transformers", "vllm"]),
+    default="transformers",
+    show_default=True,
+    help="What generates on this machine; vllm has to be installed.",
+)
 @click.option("--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
 @click.option("--chat-template", metavar="FILE", help="A Jinja file, for models without a template of their own.")
 @click.option("--adapter-of", metavar="MODEL", help="An adapter's model, if the one that it names is not here.")

@@ -25,10 +25,10 @@ class VLLMSampler:
         try:
             from vllm import LLM
         except ImportError as error:
-            raise ValueError(f"vLLM cannot be imported ({error}); install it, or write engine: transformers") from None
+            raise ValueError(f"vLLM cannot be imported ({error}); pip install vllm, or take transformers") from None
         location = locate(spec)
         if location.adapter is not None:
-            raise ValueError(f"{spec.path} is an adapter; run alignkit merge first, or write engine: transformers")
+            raise ValueError(f"{spec.path} is an adapter; run alignkit merge first, or take transformers")
         dtype = "auto" if spec.precision == "auto" else spec.precision
         engine = LLM(model=str(location.model), revision=location.revision, dtype=dtype)
         return cls(engine=engine, tokenizer=load_tokenizer(spec), **options)

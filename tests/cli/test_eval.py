@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -160,6 +161,37 @@ def test_a_model_on_this_machine_judges(tmp_path):
     result = invoke("eval", "mt-bench", MODEL, *args, "--max-judgment-tokens", "4")
     assert result.exit_code == 5, "a model that was never trained rates nothing"
     assert "incomplete: 16 of 16 judgments are missing" in result.output
+
+
+def test_vllm_answers_all_questions_at_once(tmp_path, monkeypatch):
+    engines = []
+
+    class Engine:
+        def __init__(self, **options):
+            self.asked = []
+            engines.append(self)
+
+        def generate(self, prompts, params, use_tqdm):
+            self.asked.append((len(prompts), params.temperature, params.max_tokens, params.seed))
+            said = SimpleNamespace(text="b", token_ids=[1], finish_reason="stop")
+            return [SimpleNamespace(outputs=[said]) for _ in prompts]
+
+    module = ModuleType("vllm")
+    module.LLM, module.SamplingParams = Engine, lambda **options: SimpleNamespace(**options)
+    monkeypatch.setitem(sys.modules, "vllm", module)
+    with Server(rating) as server:
+        result = mt_bench(tmp_path / "e", server.url, "--engine", "vllm", "--batch-size", "1")
+    assert result.exit_code == 0, result.output
+    (engine,) = engines
+    assert engine.asked == [one for one in ((4, 0.0, 6, 0), (2, 0.1, 6, 0), (2, 0.7, 6, 0)) for _ in (1, 2)]
+    assert rows(tmp_path / "e/model_answer/a.jsonl")[0]["choices"] == [{"index": 0, "turns": ["b", "b"]}]
+
+
+def test_without_vllm_it_is_said_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    result = mt_bench(tmp_path / "e", "http://127.0.0.1:9/v1", "--engine", "vllm")
+    assert result.exit_code == 2
+    assert "; pip install vllm, or take transformers" in result.output
 
 
 @pytest.mark.smoke

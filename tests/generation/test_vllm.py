@@ -52,13 +52,13 @@ def test_prompts_are_tokenized_as_elsewhere_and_ends_are_known(vllm):
 
 def test_an_adapter_is_refused(vllm, tmp_path):
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "tiny:llama", "peft_type": "LORA"}')
-    message = f"{tmp_path} is an adapter; run alignkit merge first, or write engine: transformers"
+    message = f"{tmp_path} is an adapter; run alignkit merge first, or take transformers"
     assert_refuses(message, VLLMSampler.load, ModelSpec(path=str(tmp_path)))
 
 
 def test_without_vllm_it_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(ValueError, match=r"^vLLM cannot be imported .*; install it, or write engine: transformers$"):
+    with pytest.raises(ValueError, match=r"^vLLM cannot be imported .*; pip install vllm, or take transformers$"):
         VLLMSampler.load(SPEC)
 
 
