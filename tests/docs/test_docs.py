@@ -20,7 +20,16 @@ COMMANDS = [
 ]
 # run by a test of their own: they install, train for minutes, start processes, or need the reader's own recipe
 OWN_RECIPE = ("alignkit train my.yaml", "alignkit reward calibrate my.yaml", "alignkit sample my.yaml")
-ELSEWHERE = ("make ", "accelerate launch", "alignkit demo", "alignkit eval", "alignkit lab run", "alignkit study", *OWN_RECIPE)
+EVALUATION = ("alignkit eval",)  # with a judge on loopback: test_evaluation.py
+ELSEWHERE = (
+    "make ",
+    "accelerate launch",
+    "alignkit demo",
+    "alignkit lab run",
+    "alignkit study",
+    *OWN_RECIPE,
+    *EVALUATION,
+)
 NEEDS_A_HUB = ("alignkit check hdpo/qwen2.5-7b",)
 
 
