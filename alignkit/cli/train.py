@@ -36,6 +36,7 @@ def command(recipe: str, overrides: tuple[str, ...], resume: str, force: bool, a
     from alignkit.objectives import RewardObjective
     from alignkit.recipe import load
     from alignkit.recipe.build import build, output_folder
+    from alignkit.recipe.profile import shown
     from alignkit.recipe.resume import only_run_in, set_earlier_aside, starting_point
 
     with run_errors(), ExitStack() as held:
@@ -55,6 +56,8 @@ def command(recipe: str, overrides: tuple[str, ...], resume: str, force: bool, a
         trainer.save_model()
         trainer.create_model_card()  # last, since an adapter's library writes into it when it saves
     if trainer.is_world_process_zero():
+        if loaded.profile:
+            click.echo(f"\n{shown(folder)}")
         adapter = loaded.model.adapter is not None or loaded.model.head_only
         reward = isinstance(loaded.objective, RewardObjective)
         click.echo(_where(folder, adapter=adapter, reward=reward))

@@ -32,6 +32,7 @@ from alignkit.recipe.balance import balanced
 from alignkit.recipe.hub import make_repository
 from alignkit.recipe.inspection import inspect_data, refuse_images, refuse_lost
 from alignkit.recipe.metrics_file import MetricsFile
+from alignkit.recipe.profile import attach_profile
 from alignkit.recipe.provenance import save_provenance
 from alignkit.recipe.resume import refuse_changes
 from alignkit.recipe.rollouts import refuse_absent_server, rollout_reward
@@ -148,6 +149,8 @@ def record(run: Any, recipe: Recipe, data: Data, shown: DataReport) -> None:
         from alignkit.recipe.evaluation.attach import attach_evaluation  # here, since its HTTP client takes a second
 
         attach_evaluation(run, recipe.evaluation)
+    if recipe.profile:
+        attach_profile(run)
     attach_summary(run, Facts.of(recipe, data, shown))
 
 

@@ -47,6 +47,11 @@ def json_schema() -> Schema:
         "ensemble": of_dataclass(EnsembleSpec),
         "evaluation": of_dataclass(EvaluationSpec),
         "sample": of_dataclass(SampleSpec),
+        "profile": {
+            "description": "Write where the time of a few steps goes, and torch's trace of them",
+            "type": "boolean",
+            "default": False,
+        },
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -40,6 +40,7 @@ SECTIONS = {
     "ensemble": "",
     "evaluation": "",
     "sample": "",
+    "profile": "",
 }
 
 
@@ -113,9 +114,10 @@ class _Sections:
         ensemble = self.checker.check(EnsembleSpec | None, self.data.get("ensemble"), ("ensemble",))
         evaluation = self.checker.check(EvaluationSpec | None, self.data.get("evaluation"), ("evaluation",))
         sample = self.checker.check(SampleSpec | None, self.data.get("sample"), ("sample",))
+        profile = self.checker.check(bool, self.data.get("profile", False), ("profile",))
         self._together(objective, model, data, train, settings, teachers, reward, ensemble)
         sections = (objective, model, data, settings, trackers, summary, teachers, reward, ensemble, evaluation, sample)
-        if self.report or any(section is INVALID for section in sections):
+        if self.report or any(section is INVALID for section in (*sections, profile)):
             return None
         return Recipe(
             objective=objective,
@@ -130,6 +132,7 @@ class _Sections:
             ensemble=ensemble,
             evaluation=evaluation,
             sample=sample,
+            profile=profile,
             path=file,
         )
 

@@ -108,6 +108,7 @@ class Recipe:
     ensemble: EnsembleSpec | None = None  # several reward models in place of one
     evaluation: EvaluationSpec | None = None  # who judges the checkpoints
     sample: SampleSpec | None = None  # answers that alignkit sample draws; unset: its defaults
+    profile: bool = field(default=False, compare=False)  # write where the time of a few steps goes
     path: Path | None = field(default=None, compare=False)  # the file it was read from
 
     @property
@@ -123,7 +124,8 @@ class Recipe:
     def resolved(self) -> dict[str, Any]:
         """The recipe as plain data, every default filled in.
 
-        Of TRL's options it holds those that were written: the versions saved beside a checkpoint fix the others.
+        Of TRL's options it holds those that were written: the versions saved beside a checkpoint fix the others. What
+        changes nothing in the run, `profile`, is not in it.
         """
         settings = {key: value for key, value in plain(self.settings).items() if value is not None}
         return {

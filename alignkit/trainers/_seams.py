@@ -42,6 +42,7 @@ TOUCHED_OF_GROUPS = {  # of GRPOTrainer alone
         "_tokenize_prompts",
         "_save_checkpoint",
         "_load_optimizer_and_scheduler",
+        "_generate",
     ),
     "attributes": ("_step", "_buffered_inputs"),
 }
@@ -108,6 +109,23 @@ def set_averages(trainer: Any, saved: Mapping[str, Any]) -> None:
     trainer._total_train_tokens = saved["tokens"]
     for name, values in saved["metrics"].items():
         trainer._metrics["train"][name] = list(values)
+
+
+def phases(trainer: Any, optimizer: Any) -> list[tuple[Any, str, str]]:
+    """(owner, method, phase of a step that it is) of a trainer whose training begins."""
+    methods = {
+        "get_batch_samples": "data",
+        "compute_loss": "forward",
+        "evaluate": "evaluation",
+        "_save_checkpoint": "saving",
+        "_generate": "generation",
+        "_calculate_rewards": "reward",
+        "_get_per_token_logps_and_entropies": "forward",
+    }
+    found = [(trainer, name, phase) for name, phase in methods.items() if hasattr(trainer, name)]
+    # DeepSpeed's engine steps within backward, and the optimizer's own step then does nothing
+    steppers = [one for one in (optimizer, getattr(trainer, "deepspeed", None)) if one is not None]
+    return [*found, (trainer.accelerator, "backward", "backward"), *((one, "step", "optimiser") for one in steppers)]
 
 
 def router_weight(trainer: Any) -> float | None:
