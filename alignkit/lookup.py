@@ -121,6 +121,17 @@ def own_file(path: str, folder: Path | None) -> Path | None:
     return file if file.is_file() else None
 
 
+def own_source(path: str, folder: Path | None) -> Path:
+    """The file that holds what a user calls `module.name`. ValueError if there is none."""
+    file = own_file(path, folder)
+    if file is None:
+        spec = importlib.util.find_spec(path.rpartition(".")[0])
+        if spec is None or spec.origin is None:
+            raise ValueError(f"no file holds {path!r}")
+        file = Path(spec.origin)
+    return file
+
+
 def dotted_path(cls: type) -> str:
     """The path by which `own` finds a class, wherever its recipe lies."""
     return f"{_OWN_MODULE.sub('', cls.__module__)}.{cls.__qualname__}"

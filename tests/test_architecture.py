@@ -21,9 +21,9 @@ BELOW = {
     "remote": {"lookup"},
     "lab": {"lookup", "objectives", "plots"},
     "trainers": {"lookup", "checkpoints", "objectives", "models", "data"},
-    "rewards": {"lookup", "models", "remote"},
     "generation": {"lookup", "models"},
-    "evaluation": {"lookup", "remote", "rewards", "generation"},
+    "evaluation": {"lookup", "remote", "generation"},
+    "rewards": {"lookup", "models", "remote", "evaluation"},  # a judge may be a reward
 }
 BELOW["recipe"] = {*BELOW} - {"lab"}  # evaluation: a recipe may have its checkpoints judged
 BELOW["studies"] = {*BELOW}

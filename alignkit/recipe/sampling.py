@@ -1,6 +1,7 @@
 """Answers to a recipe's prompts, drawn from its model and scored by its reward, written as they come."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,6 +12,7 @@ from alignkit.data.layouts import OTHERS
 from alignkit.data.load import load_data
 from alignkit.generation import Drawing, TransformersSampler
 from alignkit.generation.spec import SampleSpec
+from alignkit.lookup import own_source
 from alignkit.models.load import load_model, load_tokenizer
 from alignkit.models.precision import device_type
 from alignkit.models.spec import ModelSpec
@@ -22,7 +24,7 @@ from alignkit.recipe.schema import Recipe
 from alignkit.recipe.scoring import version_of
 from alignkit.rewards.build import load_reward
 from alignkit.rewards.ensemble import Ensemble
-from alignkit.rewards.spec import EnsembleMember, ModelMember
+from alignkit.rewards.spec import EnsembleMember, FunctionMember, ModelMember, RuleMember
 
 SAMPLES = "samples.jsonl"
 IDENTITY = "samples.identity.json"  # what the samples were made with; another recipe does not continue them
@@ -60,7 +62,9 @@ def prompts_of(recipe: Recipe, spec: SampleSpec) -> list[Prompt]:
     """Prompts of the training or the evaluation data, each once. ValueError where there are none."""
     if recipe.data.streaming:
         raise ValueError("answers are drawn for a whole data set, which streaming never sees; remove data.streaming")
-    asked = replace(recipe.data, label_noise=0.0, normalize_scores="none")  # which are of answers, not of prompts
+    asked = replace(
+        recipe.data, label_noise=0.0, normalize_scores="none", ties="error"
+    )  # which are of answers, not of prompts
     data = load_data(asked, "tasks", (), recipe.base)
     rows = data.train if spec.prompts == "train" else data.eval
     if rows is None:
@@ -141,7 +145,7 @@ class Draws:
         )
 
     def _versions(self) -> list[str | None]:
-        """Of reward models, by their content."""
+        """Of reward models and of the code of functions and rules, by their content."""
         found: list[str | None] = []
         for member in self.recipe.reward.members if self.recipe.reward else ():
             if isinstance(member, ModelMember):
@@ -149,7 +153,16 @@ class Draws:
             elif isinstance(member, EnsembleMember):
                 folders = sorted(path for path in Path(member.ensemble).iterdir() if path.is_dir())
                 found += [version_of(ModelSpec(path=str(folder))) for folder in folders]
+            elif isinstance(member, FunctionMember):
+                found.append(_code(own_source(member.function, self.recipe.base)))
+            elif isinstance(member, RuleMember):
+                found.append(_code(Path(inspect.getfile(type(member.rule)))))
         return found
+
+
+def _code(file: Path) -> str:
+    """Of a module, whose functions other files may serve; of those nothing is known here."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _seed(seed: int, start: int) -> int:

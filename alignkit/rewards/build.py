@@ -16,6 +16,7 @@ from alignkit.rewards.shared import load_members
 from alignkit.rewards.spec import (
     EnsembleMember,
     FunctionMember,
+    JudgeMember,
     MemberSpec,
     ModelMember,
     RemoteMember,
@@ -48,11 +49,12 @@ def load(spec: MemberSpec, base: Path, calibrated: bool) -> list[Member]:
     if isinstance(spec, EnsembleMember):
         options: dict[str, Any] = {"max_length": spec.max_length, "batch_tokens": spec.batch_tokens}
         found = load_members(Path(spec.ensemble), precision=spec.precision, **options)
-        return [replace(member, name=f"{spec.label}/{member.name}") for member in found]
+        return [replace(member, name=f"{spec.label}/{member.name}", weight=spec.weight) for member in found]
     calibration = spec.calibration
     if calibrated and calibration is None and isinstance(spec, ModelMember) and (Path(spec.model) / FILE).is_file():
         calibration = Calibration.read(Path(spec.model))
-    return [Member(name=spec.label, reward=LOADERS[type(spec)](spec, base), calibration=calibration)]
+    reward = LOADERS[type(spec)](spec, base)
+    return [Member(name=spec.label, reward=reward, calibration=calibration, weight=spec.weight)]
 
 
 def load_model_member(spec: ModelMember, base: Path) -> Reward:
@@ -75,9 +77,23 @@ def load_remote(spec: RemoteMember, base: Path) -> Reward:
     return RemoteReward(client=Client(spec), batch=spec.batch, columns=spec.columns)
 
 
+def load_judge(spec: JudgeMember, base: Path) -> Reward:
+    from alignkit.rewards.judge import JudgeReward  # here, since evaluation takes a second
+
+    return JudgeReward(
+        client=Client(spec),
+        model=spec.judge,
+        criteria=spec.criteria,
+        reference=spec.reference,
+        max_tokens=spec.max_tokens,
+        temperature=spec.temperature,
+    )
+
+
 LOADERS: dict[type[MemberSpec], Callable[[Any, Path], Reward]] = {
     ModelMember: load_model_member,
     FunctionMember: load_function,
     RuleMember: load_rule,
     RemoteMember: load_remote,
+    JudgeMember: load_judge,
 }

@@ -64,6 +64,7 @@ class Member:
     name: str
     reward: Reward
     calibration: Calibration | None = None
+    weight: float = 1.0  # in a mean, relative to the other members'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +142,9 @@ class Ensemble:
                 dropped[member.name] = str(error)
         if not found:
             raise RewardError(f"every member failed: {'; '.join(dropped.values())}")
-        return Verdict(scores=self.combine(torch.stack([*found.values()])), members=found, dropped=dropped)
+        weights = torch.tensor([member.weight for member in self.members if member.name in found])
+        table = torch.stack([*found.values()]) * (weights / weights.mean())[:, None]  # whose mean is the weighted one
+        return Verdict(scores=self.combine(table), members=found, dropped=dropped)
 
     def _scores(
         self, member: Member, prompts: Sequence[Text], completions: Sequence[Text], columns: Mapping[str, Any]

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from alignkit.lookup import did_you_mean
 from alignkit.models.spec import Precision
 from alignkit.remote import Endpoint
-from alignkit.rewards import Combine, make
+from alignkit.rewards import Combine, find, make
 from alignkit.rewards._rule import Rule
 from alignkit.rewards.ensemble import Calibration, Normalise, OnFailure
 
@@ -19,6 +19,7 @@ class MemberSpec:
     """One reward of several; each kind has the key that `KINDS` names."""
 
     name: str | None = None  # by which metrics and errors call the member; unset: what it is made of
+    weight: float = 1.0  # in combine: mean, which divides by the sum of weights; of an ensemble: of each of its members
     calibration: Calibration | None = (
         None  # for normalise: zscore, where no folder holds it; {mean: M, std: S, count: N}
     )
@@ -90,6 +91,24 @@ class RemoteMember(MemberSpec, Endpoint):
 
 
 @dataclass(frozen=True, kw_only=True)
+class JudgeMember(MemberSpec, Endpoint):
+    """A language model that rates answers from 1 to 10, at a server that speaks OpenAI's protocol."""
+
+    judge: str  # name of the model at the server
+    criteria: str | None = None  # what makes an answer good, in words for the judge; unset: helpful, correct and clear
+    reference: str | None = None  # data column with a correct answer, which the judge is shown
+    max_tokens: int = 2048  # of a reply
+    temperature: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least_one(max_tokens=self.max_tokens)
+
+    def _made_of(self) -> str:
+        return self.judge
+
+
+@dataclass(frozen=True, kw_only=True)
 class EnsembleMember(MemberSpec):
     """All members of an ensemble that a recipe trained, in one line; each has its calibration in its folder."""
 
@@ -111,6 +130,7 @@ KINDS: Mapping[str, type[MemberSpec]] = {
     "model": ModelMember,
     "function": FunctionMember,
     "rule": RuleMember,
+    "judge": JudgeMember,
     "url": RemoteMember,
     "ensemble": EnsembleMember,
 }
@@ -122,7 +142,9 @@ class RewardSpec:
 
     COMBINED: ClassVar = "mean"  # the rule where `combine` is not written
 
-    members: tuple[MemberSpec, ...]  # [{model: PATH}, {function: module.name}, {rule: NAME}, {url: URL}]
+    members: tuple[
+        MemberSpec, ...
+    ]  # [{model: PATH}, {function: module.name}, {rule: NAME}, {judge: MODEL}, {url: URL}]
     combine: Combine = field(default_factory=lambda: make(RewardSpec.COMBINED))  # rule that makes one score of many
     normalise: Normalise = "none"  # zscore: each member on the scale of its calibration data
     on_member_failure: OnFailure = "error"  # drop: go on without a member that fails, and say so
@@ -134,11 +156,16 @@ class RewardSpec:
         for label in labels:
             if labels.count(label) > 1:
                 raise ValueError(f"members: two are called {label!r}; give each a name of its own")
+        for member in self.members:
+            if not 0 < member.weight < float("inf"):
+                raise ValueError(f"members: weight = {member.weight} of {member.label} must be a positive number")
+            if member.weight != 1 and not isinstance(self.combine, find("mean")):
+                raise ValueError(f"members: weight of {member.label} is for combine: mean; remove it, or write mean")
 
 
 def kind_of(written: Mapping[str, object]) -> str:
     """The key that says what a member is. ValueError if there is none, or more than one."""
-    found = [kind for kind in KINDS if kind in written]
+    found = [kind for kind in KINDS if kind in written and not (kind == "url" and "judge" in written)]
     if len(found) == 1:
         return found[0]
     if found:

@@ -7,7 +7,7 @@ from alignkit.recipe.dump import dump
 from alignkit.recipe.yaml_source import read_yaml
 from alignkit.rewards import make, rules
 from alignkit.rewards.ensemble import Calibration
-from alignkit.rewards.spec import FunctionMember, ModelMember, RemoteMember, RewardSpec, RuleMember
+from alignkit.rewards.spec import FunctionMember, JudgeMember, ModelMember, RemoteMember, RewardSpec, RuleMember
 
 HEAD = 'objective: dpo\nmodel: {path: "tiny:llama"}\ndata: {train: [{source: org/rows}]}\nreward:\n'
 BODY = """\
@@ -16,6 +16,7 @@ BODY = """\
     - {function: lengths.length, calibration: {mean: 10, std: 2.5, count: 80}}
     - {rule: exact_match, ignore_case: true, name: right}
     - {url: "http://localhost:8000/score", batch: 16, columns: [answer]}
+    - {judge: strict, url: "http://localhost:8000/v1", criteria: short, reference: answer}
   combine: {name: uncertainty_weighted, coefficient: 0.3}
   normalise: zscore
   on_member_failure: drop
@@ -34,6 +35,7 @@ def test_every_kind_of_member_and_back(write):
             FunctionMember(function="lengths.length", calibration=Calibration(mean=10, std=2.5, count=80)),
             RuleMember(rule=rules.make("exact_match", ignore_case=True), name="right"),
             RemoteMember(url="http://localhost:8000/score", batch=16, columns=("answer",)),
+            JudgeMember(judge="strict", url="http://localhost:8000/v1", criteria="short", reference="answer"),
         ),
         combine=make("uncertainty_weighted", coefficient=0.3),
         normalise="zscore",
@@ -47,6 +49,21 @@ def test_short_forms_and_defaults(write):
     spec = read(write(HEAD + "  members: [{rule: exact_match}]\n  combine: worst\n")).reward
     assert spec == RewardSpec(members=(RuleMember(rule=rules.make("exact_match")),), combine=make("worst"))
     assert read(write(HEAD + "  members: [{rule: exact_match}]\n")).reward.combine == make("mean")
+
+
+def test_weights_are_of_a_mean(write):
+    body = "  members: [{rule: exact_match, weight: 3}, {rule: length, limit: 8, buffer: 8}]\n"
+    recipe = read(write(HEAD + body))
+    assert [member.weight for member in recipe.reward.members] == [3, 1]
+    dump(recipe, "again.yaml")
+    assert read("again.yaml") == recipe
+    for written, problem in (
+        ("  combine: worst\n", "weight of exact_match is for combine: mean; remove it, or write mean"),
+        ("", "weight = 0.0 of exact_match must be a positive number"),
+    ):
+        with pytest.raises(RecipeError) as error:
+            read(write(HEAD + (body if written else body.replace("weight: 3", "weight: 0")) + written))
+        assert problem in str(error.value)
 
 
 def test_models_beside_the_recipe_are_found(write, tmp_path):
