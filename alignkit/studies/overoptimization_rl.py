@@ -34,7 +34,7 @@ class OveroptimizationRL(Experiment):
     the vocabulary along those answers. "Single" is the first member.
     """
 
-    full: ClassVar = {"seeds": 3, "flips": (0.0, 0.25)}
+    full: ClassVar = {"seeds": 3}
 
     flips: tuple[float, ...] = (0.25,)  # share of labels turned round
     coefficients: tuple[float, ...] = (8.0,)  # of uncertainty_weighted

@@ -97,6 +97,13 @@ def test_every_seed_is_another_draw(recipe, tmp_path):
     assert first != second
 
 
+def test_another_function_of_the_same_name_does_not_go_on(recipe, tmp_path, write):
+    sample(load(recipe), tmp_path / "out", silent)
+    write(TASTE.replace("isalpha", "isdigit"), "taste.py")
+    with pytest.raises(ValueError, match=r"samples\.jsonl is of another "):
+        sample(load(recipe), tmp_path / "out", silent)
+
+
 def test_prompts_of_either_set_each_once(recipe, tmp_path, write):
     row = json.dumps({"prompt": [{"role": "user", "content": "again?"}], "completion": "a", "letter": "x"})
     write(f"{row}\n{row}\n", "more.jsonl")

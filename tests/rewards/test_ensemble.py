@@ -40,6 +40,14 @@ def test_members_see_columns_and_are_combined():
     assert worst(PROMPTS, ANSWERS, bonus=[0, 1, 2]).tolist() == [1, 2, 4]
 
 
+def test_weights_are_of_the_mean_and_of_those_that_are_left():
+    heavy = Member(name="length", reward=length, weight=3.0)
+    assert ensemble(heavy, offset)(PROMPTS, ANSWERS, bonus=[0, 1, 2]).tolist() == [1.25, 2.25, 4.0]
+    with_broken = ensemble(heavy, Member(name="broken", reward=broken, weight=9.0), on_member_failure="drop")
+    verdict = with_broken.judge(PROMPTS, ANSWERS)
+    assert verdict.scores.tolist() == verdict.members["length"].tolist() == [1, 2, 4]
+
+
 def picky(prompts, completions, **columns):
     return [{"a": 1.0, "cccc": 2.0}[completion] for completion in completions]
 
