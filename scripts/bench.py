@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from alignkit.studies.bench import FULL, QUICK, measure, model_named, plot, table
+from alignkit.studies.bench import FULL, QUICK, by_vocabulary, growth, measure, model_named, plot, table
 from alignkit.studies.bench_step import MODEL
 from alignkit.studies.bench_step import measure as measure_steps
 from alignkit.studies.bench_step import table as table_of_steps
@@ -12,6 +12,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", help="path as in a recipe's model.path; unset: small, --steps: the demo's")
     parser.add_argument("--full", action="store_true", help="more lengths and numbers of answers: hours on a CPU")
+    parser.add_argument("--vocabulary", action="store_true", help="also the memory of vocabularies of three sizes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", action="store_true", help="instead, whole steps of DPO by TRL's trainer and by ours")
     parser.add_argument("--plot", type=Path, help="PNG to write")
@@ -24,5 +25,9 @@ if __name__ == "__main__":
             timings.append(timing)
             print(table([timing]).splitlines()[-1], flush=True)
         print(table(timings))
+        if chosen.full:
+            print(f"\n{growth(timings)}")
+        if chosen.vocabulary:
+            print(f"\n{by_vocabulary(QUICK[0])}")
         if chosen.plot:
             plot(timings, chosen.plot, model)

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from alignkit.models.scoring import by_length
+from alignkit.models.scoring import in_batches
 
-BATCH_TOKENS = 16384  # read at once, padding counted
+BATCH_TOKENS = 16384  # read at once
 
 
 def is_frozen(model: nn.Module) -> bool:
@@ -28,7 +28,7 @@ def read_once(model: nn.Module, texts: Sequence[Sequence[int]]) -> None:
     backbone = backbone_of(model)
     kept = backbone.forward if isinstance(backbone.forward, LastStates) else LastStates(backbone.forward)
     backbone.forward = kept
-    kept.read([text for text in texts if _key(text) not in kept.rows], next(backbone.parameters()).device)
+    kept.read(model, [text for text in texts if _key(text) not in kept.rows], next(backbone.parameters()).device)
 
 
 def backbone_of(model: nn.Module) -> nn.Module:
@@ -53,10 +53,10 @@ class LastStates:
         return BaseModelOutputWithPast(last_hidden_state=states[:, None].expand(-1, input_ids.shape[1], -1))
 
     @torch.no_grad()
-    def read(self, texts: Sequence[Sequence[int]], device: torch.device) -> None:
+    def read(self, model: nn.Module, texts: Sequence[Sequence[int]], device: torch.device) -> None:
         texts = [*{_key(text): text for text in texts}.values()]
         found: dict[int, Tensor] = {}
-        for numbers in by_length([len(text) for text in texts], BATCH_TOKENS):
+        for numbers in in_batches(model, texts, BATCH_TOKENS):
             lengths = torch.tensor([len(texts[number]) for number in numbers])
             ids = nn.utils.rnn.pad_sequence([torch.tensor(texts[number]) for number in numbers], batch_first=True)
             mask = torch.arange(ids.shape[1]) < lengths[:, None]

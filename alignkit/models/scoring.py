@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from alignkit.models.forward import IGNORED, answer_logps
+from alignkit.models.sharing import can_pack
 
 Scored = tuple[NDArray[np.int32], NDArray[np.bool_]]  # tokens, and which of them are scored
 
@@ -33,6 +34,25 @@ def mean_logps(model: nn.Module, texts: Sequence[Scored], padding: int) -> list[
             model, {name: value.to(device) for name, value in batch.items()}, shared_prefix=True, fields=()
         )
     return (answers.logps.double().sum(dim=1) / answers.mask.sum(dim=1)).tolist()
+
+
+def in_batches(model: nn.Module, texts: Sequence[Sequence[int]], most: int) -> Iterator[list[int]]:
+    """Numbers of texts in batches of at most `most` tokens, as this model reads them fastest."""
+    if not can_pack(model):
+        yield from by_length([len(text) for text in texts], most)
+        return
+    batch: list[int] = []
+    tokens = 0
+    for number in sorted(
+        range(len(texts)), key=lambda number: [*texts[number]]
+    ):  # those that begin alike lie side by side
+        if batch and tokens + len(texts[number]) > most:
+            yield batch
+            batch, tokens = [], 0
+        batch.append(number)
+        tokens += len(texts[number])
+    if batch:
+        yield batch
 
 
 def by_length(lengths: Sequence[int], most: int) -> Iterator[list[int]]:

@@ -46,11 +46,16 @@ def packed_rows(model: nn.Module, inputs: Mapping[str, Any], asked: Tensor, *, t
     return pack(inputs, asked, share=not noise, trim=trim)
 
 
+def can_pack(model: nn.Module) -> bool:
+    """Whether texts without anything special about them are packed."""
+    return not _compiled(model) and _why_not_packed(core_of(model), {}, None) is None
+
+
 def say_why_not(reason: str) -> None:
     _say(f"rows run as they are, padding and all: {reason}")
 
 
-def _why_not_packed(core: Any, inputs: Mapping[str, Any], asked: Tensor) -> str | None:
+def _why_not_packed(core: Any, inputs: Mapping[str, Any], asked: Tensor | None) -> str | None:
     config = core.config
     if others := set(inputs) - UNDERSTOOD:
         return f"the batch has {', '.join(sorted(others))}"
@@ -65,7 +70,7 @@ def _why_not_packed(core: Any, inputs: Mapping[str, Any], asked: Tensor) -> str 
     if "attention_mask" in inputs:
         if "position_ids" in inputs:
             return "positions are given beside an attention mask"
-        if (asked & (inputs["attention_mask"] == 0)).any():
+        if asked is not None and (asked & (inputs["attention_mask"] == 0)).any():
             return "padding precedes a token that is scored"
     return None
 

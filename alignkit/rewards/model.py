@@ -10,7 +10,8 @@ from torch import Tensor
 
 from alignkit.models.load import load_tokenizer
 from alignkit.models.reward import load_reward_model
-from alignkit.models.scoring import by_length
+from alignkit.models.scoring import in_batches
+from alignkit.models.shared_states import share_prompts
 from alignkit.models.spec import ModelSpec
 from alignkit.rewards._reward import Text
 
@@ -29,15 +30,15 @@ class Scored:
 class ModelReward:
     """A `Reward` by a model with one output, read at the last token of prompt and answer, as `RewardTrainer` trains it.
 
-    Answers are scored in micro-batches of similar lengths, so that neither padding nor the number of answers costs
-    memory. Of a text that is longer than `max_length` the start is left out, since the reward is read at the end; how
-    often is logged, and `scored` says where.
+    Answers are scored in micro-batches in which those to one prompt lie together, and it is read once; neither padding
+    nor the number of answers costs memory. Of a text that is longer than `max_length` the start is left out, since the
+    reward is read at the end; how often is logged, and `scored` says where.
     """
 
     model: Any  # a sequence classifier with one output, with or without an adapter
     tokenizer: Any
     max_length: int | None = None  # tokens of prompt and answer; unset: as many as the model has positions
-    batch_tokens: int = 16384  # tokens read at once, padding counted
+    batch_tokens: int = 16384  # tokens read at once
 
     @classmethod
     def load(cls, spec: ModelSpec, **options: Any) -> "ModelReward":
@@ -52,6 +53,7 @@ class ModelReward:
             if value is not None and value < 1:
                 raise ValueError(f"{name} = {value} must be at least 1")
         self.model.config.get_text_config().pad_token_id = self.tokenizer.pad_token_id  # by which the end is found
+        share_prompts(self.model)
 
     def __call__(self, prompts: Sequence[Text], completions: Sequence[Text], **columns: Any) -> Tensor:
         found = self.scored(prompts, completions)
@@ -67,22 +69,23 @@ class ModelReward:
     @torch.no_grad()
     def table(self, prompts: Sequence[Text], completions: Sequence[Text]) -> tuple[Tensor, Tensor]:
         """Scores (M, N) of the M members that read with one backbone, here 1, and which texts were truncated, (N,)."""
-        texts = [self._tokens(prompt, answer) for prompt, answer in zip(prompts, completions, strict=True)]
+        whole = [self._tokens(prompt, answer) for prompt, answer in zip(prompts, completions, strict=True)]
         limit = self._limit
+        texts = [ids[-limit:] for ids in whole]
         device = next(self.model.parameters()).device
         scores: Tensor | None = None
         training = self.model.training
         self.model.eval()
         try:
-            for numbers in by_length([min(len(ids), limit) for ids in texts], self.batch_tokens):
-                read = {"input_ids": [texts[number][-limit:] for number in numbers]}
+            for numbers in in_batches(self.model, texts, self.batch_tokens):
+                read = {"input_ids": [texts[number] for number in numbers]}
                 padded = self.tokenizer.pad(read, padding_side="right", return_tensors="pt")
                 found = self.read(padded.to(device)).float().cpu()
                 scores = torch.zeros(len(found), len(texts)) if scores is None else scores
                 scores[:, numbers] = found
         finally:
             self.model.train(training)
-        truncated = torch.tensor([len(ids) > limit for ids in texts], dtype=torch.bool)
+        truncated = torch.tensor([len(ids) > limit for ids in whole], dtype=torch.bool)
         return torch.zeros(1, 0) if scores is None else scores, truncated
 
     def read(self, inputs: Any) -> Tensor:

@@ -4,17 +4,15 @@ All in one process and in turns, so that a machine that is busy is busy for each
 a round. TRL's forward is the call that all of its trainers make, `model(..., labels=labels, fused_lm_head=True)`.
 """
 
-import ctypes
-import gc
-import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -25,11 +23,14 @@ from alignkit.models.forward import answer_logps
 from alignkit.models.load import load_model
 from alignkit.models.spec import ModelSpec
 from alignkit.studies import flops
+from alignkit.studies.memory import peak_bytes
 
 Batch = dict[str, Tensor]
 WAYS = ("TRL", "rows", "shared")
 SIZES = {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 6}
 VOCABULARY = 49152  # of SmolLM2
+VOCABULARIES = (16384, 49152, 147456)
+GROWING = ("seconds", "megabytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +70,9 @@ QUICK = (
 FULL = (
     *QUICK,
     *(Case(shape="pair", prompt=prompt, answer=128) for prompt in (64, 512, 2048)),
+    *(Case(shape="group", prompt=prompt, answer=64, answers=8) for prompt in (64, 2048)),
     *(Case(shape="group", prompt=512, answer=64, answers=answers) for answers in (2, 4, 16)),
     *(Case(shape="group", prompt=512, answer=answer, answers=8) for answer in (32, 512)),
-    Case(shape="group", prompt=2048, answer=64, answers=8),
 )
 
 
@@ -84,23 +85,24 @@ class Timing:
     seconds: float  # median over rounds, of a loss and its gradients
     faster: float  # than TRL, median over rounds
     than_rows: float  # faster than our forward on the rows as they are
-    megabytes: float  # at the peak, beyond what the process held before; nan where that cannot be read
+    megabytes: float  # at the peak, beyond what was there before: the GPU's count, or on a CPU that of live tensors
     tokens_per_second: float  # of the rows, padding apart
     flops: float  # of the backbone's forward
     over_fewest: float  # these by the fewest possible
+    head: float  # operations of the head's forward, which a trained head repeats in its backward
 
 
-def small_model(vocabulary: int = VOCABULARY) -> nn.Module:
+def small_model(vocabulary: int) -> nn.Module:
     """A random Llama of 8 layers, whose head weighs as much as the rest."""
     config = AutoConfig.for_model("llama", vocab_size=vocabulary, **SIZES, max_position_embeddings=8192)
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
-def model_named(path: str) -> nn.Module:
+def model_named(path: str, vocabulary: int = VOCABULARY) -> nn.Module:
     """`small`, or a path as in a recipe's model.path."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return (small_model() if path == "small" else load_model(ModelSpec(path=path))).train().to(device)
+    return (small_model(vocabulary) if path == "small" else load_model(ModelSpec(path=path))).train().to(device)
 
 
 def measure(model: nn.Module, cases: Sequence[Case], rounds: int = 3) -> Iterator[Timing]:
@@ -121,7 +123,8 @@ def _measured(model: Any, case: Case, rounds: int) -> Iterator[Timing]:
     fewest = sum(flops.fewest(model, batch) for batch, _ in batches)
     for way, step in steps.items():
         seconds = statistics.median(times[way][1:])
-        run = sum(flops.run(model, rows, **options) for rows, options in (_way(batch, way) for batch, _ in batches))
+        ways = [_way(batch, way) for batch, _ in batches]
+        run = sum(flops.run(model, rows, **options) for rows, options in ways)
         yield Timing(
             case=case,
             way=way,
@@ -132,18 +135,51 @@ def _measured(model: Any, case: Case, rounds: int) -> Iterator[Timing]:
             tokens_per_second=tokens / seconds,
             flops=run,
             over_fewest=run / fewest,
+            head=sum(flops.head(model, rows, **options) for rows, options in ways),
         )
 
 
 def table(timings: Sequence[Timing]) -> str:
     """Markdown."""
-    head = "| batch | way | seconds | x TRL | x rows | peak MB | tokens/s | backbone GFLOP | of the fewest |"
+    head = (
+        "| batch | way | seconds | x TRL | x rows | peak MB | tokens/s | backbone GFLOP | of the fewest | head GFLOP |"
+    )
     rows = [
         f"| {one.case} | {one.way} | {one.seconds:.2f} | {one.faster:.2f} | {one.than_rows:.2f} | {one.megabytes:.0f} "
-        f"| {one.tokens_per_second:.0f} | {one.flops / 1e9:.1f} | {one.over_fewest:.3f} |"
+        f"| {one.tokens_per_second:.0f} | {one.flops / 1e9:.1f} | {one.over_fewest:.3f} | {one.head / 1e9:.1f} |"
         for one in timings
     ]
-    return "\n".join([head, "|---|---" + "|---:" * 7 + "|", *rows])
+    return "\n".join([head, "|---|---" + "|---:" * 8 + "|", *rows])
+
+
+def growth(timings: Sequence[Timing]) -> str:
+    """Markdown: with which power of a number of tokens or answers time and memory grow, all else being equal."""
+    rows = ["| batches | grows | way | time | memory |", "|---|---|---|---:|---:|"]
+    for dimension in ("prompt", "answer", "answers"):
+        series: dict[tuple[str, str], list[Timing]] = {}
+        for one in timings:
+            fixed = {**asdict(one.case), dimension: "n"}
+            label = "{shape} {prompt} + {answers} x {answer}".format(**fixed)
+            series.setdefault((label, one.way), []).append(one)
+        for (label, way), points in series.items():
+            if len(points) > 1:
+                sizes = np.log([getattr(one.case, dimension) for one in points])
+                powers = [np.polyfit(sizes, np.log([getattr(one, of) for one in points]), 1)[0] for of in GROWING]
+                rows.append(f"| {label} | {dimension} | {way} | {powers[0]:.2f} | {powers[1]:.2f} |")
+    return "\n".join(rows)
+
+
+def by_vocabulary(case: Case, vocabularies: Sequence[int] = VOCABULARIES) -> str:
+    """Markdown: peak memory of the small model, in MB, the gradients of its weights apart."""
+    rows = ["| vocabulary | " + " | ".join(WAYS) + " |", "|---:" * (1 + len(WAYS)) + "|"]
+    for vocabulary in vocabularies:
+        model = model_named("small", vocabulary)
+        device = next(model.parameters()).device.type
+        batches = case.batches(vocabulary, device)
+        own = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+        peaks = [_peak(partial(_step, model, batches, way), device) - own for way in WAYS]
+        rows.append(f"| {vocabulary} | " + " | ".join(f"{peak / 2**20:.0f}" for peak in peaks) + " |")
+    return "\n".join(rows)
 
 
 def plot(timings: Sequence[Timing], path: Path, title: str) -> None:
@@ -206,24 +242,11 @@ def _ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
     return statistics.median(their / our for their, our in zip(theirs[1:], ours[1:], strict=True))
 
 
-def _peak(step: Callable[[], None], device: str) -> float:
-    """Bytes beyond what was there before: the allocator's count on a GPU, resident memory on Linux."""
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before: float = torch.cuda.memory_allocated()
-        step()
-        return torch.cuda.max_memory_allocated() - before
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # sets the peak to what is resident now
-        before = _resident("VmRSS")
-    except OSError:
-        return math.nan
+def _peak(step: Callable[[], None], device: str) -> int:
+    """Bytes beyond what was there before."""
+    if device != "cuda":
+        return peak_bytes(step)
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
     step()
-    return _resident("VmHWM") - before
-
-
-def _resident(name: str) -> float:
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(float(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+    return torch.cuda.max_memory_allocated() - before

@@ -1,4 +1,4 @@
-"""Floating-point operations of a backbone's forward: of a batch as it is run, and the fewest there can be.
+"""Floating-point operations of a forward: of a batch as it is run, and the fewest a backbone can do with.
 
 Matrix products with weights are counted by torch; attention analytically, since torch's counter knows not every kernel.
 A product of (n, k) and (k, m) is 2nkm operations; a query and a key that it attends to are 4 times the width of all
@@ -46,6 +46,16 @@ def fewest(model: nn.Module, batch: Batch) -> float:
             known = hash((known, token))
             beginnings.add((length, known))
     return 2 * weights * len(beginnings) + _per_score(core) * sum(length for length, _ in beginnings)
+
+
+def head(model: nn.Module, batch: Batch, **options: Any) -> int:
+    """Of the output head's forward: TRL's runs on every position, ours on those before an answer's token.
+
+    A trained head builds its products once more in the backward, so that they need not be kept; that is as much again.
+    """
+    weight = core_of(model).get_output_embeddings().weight
+    mask = batch["completion_mask"][:, 1:]
+    return 2 * weight.numel() * (int(mask.sum()) if options.get("shared_prefix") else mask.numel())
 
 
 def _per_score(core: Any) -> int:

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from alignkit.data.sequences import ended, tokenized
 from alignkit.models.read_once import is_frozen, read_once
+from alignkit.models.shared_states import share_prompts
 from alignkit.objectives import RewardObjective, RewardScores
 from alignkit.trainers import _seams
 from alignkit.trainers._objective import Inputs, ObjectiveTrainer
@@ -58,6 +59,8 @@ class RewardTrainer(ObjectiveTrainer, trl.RewardTrainer):
             data_collator=data_collator,
             **kwargs,
         )
+        if self.shared_prefix:
+            share_prompts(self.model)
         if is_frozen(self.model):
             self._read_once()
 

@@ -4,6 +4,7 @@ from torch.nn import functional as F
 
 from alignkit.models import answer_head
 from alignkit.models.answer_head import FIELDS, Logits, score
+from alignkit.studies.memory import peak_bytes
 
 FORMS = [
     Logits(),
@@ -129,3 +130,19 @@ def test_memory_does_not_grow_with_the_vocabulary(monkeypatch):
         score(hidden, weight, None, targets, Logits(), FIELDS)[0].sum().backward()
     assert max(sizes) <= weight.numel()
     assert sorted(set(sizes))[-2] <= 1000
+
+
+@pytest.mark.parametrize("trained", [False, True], ids=["frozen", "trained"])
+@pytest.mark.parametrize("fields", [(), FIELDS], ids=["log-probs", "all"])
+def test_peak_memory_does_not_grow_with_the_vocabulary(trained, fields, monkeypatch):
+    """Bytes of tensors at the peak, a trained head's own gradient apart."""
+    monkeypatch.setattr(answer_head, "TILE", 2**14)
+
+    def peak(vocabulary):
+        weight = torch.randn(vocabulary, 16, requires_grad=trained)
+        hidden, targets = torch.randn(64, 16, requires_grad=True), torch.randint(vocabulary, (64,))
+        found = peak_bytes(lambda: score(hidden, weight, None, targets, Logits(), fields)[0].sum().backward())
+        return found - (weight.numel() * 4 if trained else 0)
+
+    assert peak(2**14) <= 1.01 * peak(2**11)
+    assert peak(2**14) < 64 * 2**14 * 4 / 10  # a tenth of the logits of all tokens

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from alignkit.models.scoring import by_length, mean_logps
+from alignkit.models.scoring import by_length, in_batches, mean_logps
 from alignkit.models.sources import resolve
 
 
@@ -49,3 +49,15 @@ def test_batches_start_with_the_longest_and_hold_their_tokens():
     assert all(len(batch) * max(lengths[number] for number in batch) <= 10 for batch in batches)
     assert list(by_length([50, 50], 10)) == [[0], [1]]  # one is always read, whatever its length
     assert list(by_length([], 10)) == []
+
+
+def test_texts_that_begin_alike_are_read_together(model):
+    texts = [[1, 2, 3], [9], [1, 2], [9, 9, 9, 9], [1, 2, 4]]
+    assert list(in_batches(model, texts, 6)) == [[2, 0], [4, 1], [3]]
+    assert list(in_batches(model, texts, 1)) == [[2], [0], [4], [1], [3]]  # one is always read, whatever its length
+    assert list(in_batches(model, [], 6)) == []
+
+
+def test_a_model_that_cannot_pack_reads_texts_of_like_lengths_together(model, monkeypatch):
+    monkeypatch.setattr(model.config, "model_type", "unknown")
+    assert list(in_batches(model, [[1, 2], [9], [1, 2, 4]], 4)) == [[2], [0, 1]]

@@ -51,12 +51,12 @@ def test_micro_batches_and_their_order_change_nothing(model):
 def test_no_batch_is_larger_than_asked(model):
     seen = []
     handle = model.register_forward_pre_hook(
-        lambda _, args, kwargs: seen.append(kwargs["input_ids"].shape), with_kwargs=True
+        lambda _, args, kwargs: seen.append(kwargs["attention_mask"].sum(dim=1)), with_kwargs=True
     )
     reward(model, batch_tokens=60)(PROMPTS * 5, ANSWERS * 5)
     handle.remove()
-    assert sum(rows for rows, _ in seen) == 15
-    assert all(rows * width <= 60 or rows == 1 for rows, width in seen)
+    assert sum(len(rows) for rows in seen) == 15
+    assert all(rows.sum() <= 60 or len(rows) == 1 for rows in seen)
 
 
 def test_messages_go_through_the_template(model):

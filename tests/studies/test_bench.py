@@ -2,13 +2,16 @@
 
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from alignkit.models.forward import answer_logps
 from alignkit.studies import flops
-from alignkit.studies.bench import QUICK, Case, measure, model_named, plot, table
+from alignkit.studies.bench import QUICK, Case, by_vocabulary, growth, measure, model_named, plot, table
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "bench.py"
 PAIR = Case(shape="pair", prompt=40, answer=10)
@@ -46,6 +49,41 @@ def test_the_fewest_operations_are_fewer_and_nearly_reached(timings):
     for one in timings:
         assert one.over_fewest >= 1
         assert one.way != "shared" or one.over_fewest < 1.05
+
+
+def test_the_head_is_counted_apart_and_builds_its_products_twice(model):
+    """torch's counter passes over addmm_, with which both heads add up their two gradients."""
+    ((batch, _),) = PAIR.batches(256, "cpu")
+    for shared in (False, True):
+        with FlopCounterMode(display=False) as counter:
+            answer_logps(model, batch, shared_prefix=shared).logps.sum().backward()
+        model.zero_grad()
+        weights = sum(layer.weight.numel() for layer in model.model.modules() if isinstance(layer, nn.Linear))
+        backbone = 2 * weights * (58 if shared else 100)
+        counts = counter.get_flop_counts()["Global"]
+        products = sum(count for name, count in counts.items() if "mm" in name.__name__)
+        assert products == 3 * backbone + 2 * flops.head(model, batch, shared_prefix=shared)
+    assert flops.head(model, batch, shared_prefix=True) == 2 * model.lm_head.weight.numel() * 20
+
+
+def test_growth_is_told_from_cases_that_differ_in_one_number(timings):
+    two = [
+        replace(
+            one,
+            case=replace(one.case, prompt=2 * one.case.prompt),
+            seconds=4 * one.seconds,
+            megabytes=2 * one.megabytes,
+        )
+        for one in timings
+    ]
+    lines = growth([*timings, *two]).splitlines()
+    assert lines[2] == "| pair n + 2 x 10 | prompt | TRL | 2.00 | 1.00 |"
+    assert len(lines) == 2 + 4 * 3
+
+
+def test_memory_of_vocabularies():
+    rows = by_vocabulary(replace(PAIR, prompt=8, answer=8), (300, 600)).splitlines()
+    assert [row.split(" | ")[0] for row in rows] == ["| vocabulary", "|---:|---:|---:|---:|", "| 300", "| 600"]
 
 
 def test_a_table_and_a_picture_show_all_of_it(timings, tmp_path):
