@@ -3,13 +3,13 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from alignkit.evaluation.parse import Graded, Ungraded, graded_rating, graded_verdict, read_rating, read_verdict
 
 Mode = Literal["single", "pairwise"]
 Read = Graded[float] | Graded[str] | Ungraded
-
 
 VALUES: dict[Mode, tuple[str, tuple[Any, ...]]] = {  # key of a reply's object, and what may stand there
     "single": ("rating", tuple(range(1, 11))),
@@ -59,6 +59,7 @@ class Text(Form):
         return reply, read_rating(reply, shown) if mode == "single" else read_verdict(reply, shown)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Json(Form):
     """An object with a rating or a verdict, behind an explanation or alone, by the protocol's `response_format`.
 
@@ -66,9 +67,8 @@ class Json(Form):
     write what it likes; what is no such object is not graded.
     """
 
-    def __init__(self, name: str, explained: bool) -> None:
-        self.name = name
-        self.explained = explained
+    name: str
+    explained: bool  # whether an explanation stands before the value
 
     def asks(self, mode: Mode) -> str:
         explain = '"explanation", your judgment in a few sentences, then ' if self.explained else ""
@@ -113,4 +113,6 @@ class Json(Form):
 
 
 TEXT = Text()
-FORMS: dict[str, Form] = {form.name: form for form in (TEXT, Json("json", True), Json("value", False))}
+FORMS: dict[str, Form] = {
+    form.name: form for form in (TEXT, Json(name="json", explained=True), Json(name="value", explained=False))
+}

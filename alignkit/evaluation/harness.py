@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,13 @@ class Harness:
     def __post_init__(self) -> None:
         if self.folder is not None and not self.folder.is_dir():
             raise EvaluationError(f"there is no folder of tasks {self.folder}")
-        manager = self.manager()
         for task in self.tasks:
-            if not manager.match_tasks([task]):
-                raise EvaluationError(f"no task named {task!r}{did_you_mean(task, manager.all_tasks)}")
+            if not self.manager.match_tasks([task]):
+                raise EvaluationError(f"no task named {task!r}{did_you_mean(task, self.manager.all_tasks)}")
 
+    @cached_property
     def manager(self) -> Any:
+        """What knows the tasks; it reads thousands of files."""
         try:
             from lm_eval.tasks import TaskManager
         except ImportError as error:
@@ -70,7 +72,7 @@ class Harness:
             num_fewshot=self.few_shot,
             limit=self.limit,
             apply_chat_template=self.chat,
-            task_manager=self.manager(),
+            task_manager=self.manager,
             log_samples=False,
         )
         return json.loads(json.dumps(found, default=str))
