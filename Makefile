@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 READY  := $(VENV)/.ready
 SMOLLM := $(VENV)/.smollm2
 
-.PHONY: demo test smoke cells check golden docs clean
+.PHONY: demo test smoke cells check audit golden docs clean
 
 demo: $(READY) $(SMOLLM)        ## train a small chat model on a hundred pairs, and show what changed
 	$(BIN)/alignkit demo $(ARGS)
@@ -27,6 +27,10 @@ check: $(READY)                 ## lint, format, types, and the laws of the code
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_stems.py
+
+audit: $(READY)                 ## known vulnerabilities of our versions, wherever the database can be reached
+	-$(PIP) install --constraint constraints.txt --editable ".[audit]"
+	$(BIN)/python -m tests.audit
 
 golden: $(READY)                ## rewrite the table of golden numbers; say in the commit why it changed
 	$(BIN)/python -m tests.golden.write

@@ -1,7 +1,8 @@
-"""Pages written when the site is built: the methods from their docstrings, the recipe reference from the schema."""
+"""Pages written when the site is built: methods from docstrings, the recipe reference from the schema, SECURITY.md."""
 
 import dataclasses
 import inspect
+from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
@@ -11,7 +12,8 @@ from alignkit.recipe.json_schema import json_schema
 
 
 def on_files(files: Files, config: Any) -> Files:
-    for name, text in (("methods.md", methods()), ("recipe.md", reference(json_schema()))):
+    security = (Path(__file__).parents[1] / "SECURITY.md").read_text(encoding="utf-8")
+    for name, text in (("methods.md", methods()), ("recipe.md", reference(json_schema())), ("security.md", security)):
         files.append(File.generated(config, name, content=text))
     return files
 

@@ -14,6 +14,7 @@ FILES = sorted((ROOT / "alignkit").rglob("*.py"))
 BELOW = {
     "lookup": set(),
     "checkpoints": set(),
+    "redaction": set(),
     "plots": set(),
     "objectives": {"lookup"},
     "models": {"lookup"},
@@ -31,7 +32,12 @@ BELOW["cli"] = {*BELOW}
 BELOW["__main__"] = {"cli"}
 BELOW["__init__"] = set()
 
-OUTSIDE = {"lookup": {"pydantic"}, "checkpoints": set(), "objectives": {"torch"}}  # besides the standard library
+OUTSIDE = {
+    "lookup": {"pydantic"},
+    "checkpoints": set(),
+    "redaction": set(),
+    "objectives": {"torch"},
+}  # besides the standard library
 TRL = {  # and trainers/
     "alignkit/recipe/schema.py",
     "alignkit/generation/vllm.py",

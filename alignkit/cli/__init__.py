@@ -8,12 +8,15 @@ from typing import Any
 import click
 
 from alignkit import __version__
+from alignkit.redaction import redact_everywhere
 
 # TRL tells a server about every trainer it makes; a user who wants that can say so
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 # What transformers says about TRL's calls is nothing that a user could mend
 warnings.filterwarnings("ignore", ".*gradient_checkpointing.*deprecated", FutureWarning)
+
+redact_everywhere()  # here, since a launcher's script takes a command without the group
 
 COMMANDS = {
     "train": "Train a recipe.",

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from alignkit.redaction import redact_text
+
 RECIPE_OR_DATA = 2
 DIVERGED = 3
 NO_ROOM = 4
@@ -40,11 +42,11 @@ def user_errors() -> Iterator[None]:
         from alignkit.recipe.problems import RecipeError  # here, since --help and completion should not wait for torch
 
         if isinstance(error, RecipeError):
-            print(error.report(), file=sys.stderr)
+            print(redact_text(error.report()), file=sys.stderr)
             count = len(error.problems)
             print(f"{count} problem{'s' if count != 1 else ''}. Nothing was started.", file=sys.stderr)
         else:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {redact_text(str(error))}", file=sys.stderr)
         sys.exit(RECIPE_OR_DATA)
 
 
@@ -87,5 +89,5 @@ def _is_memory(error: Exception) -> bool:
 
 
 def _end(message: str, code: int) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {redact_text(message)}", file=sys.stderr)
     sys.exit(code)

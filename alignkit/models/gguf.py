@@ -50,8 +50,10 @@ def converted(path: str) -> Path:
 def convert(file: Path, folder: Path) -> None:
     """Write the model and tokenizer of a GGUF file to `folder`, in float32 and ready for training."""
     logger.warning("converting %s; this is done once", file.name)
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
+    model = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, dtype=torch.float32, trust_remote_code=False
+    )
     pad_apart_from_eos(tokenizer)
     tokenizer.model_max_length = model.config.max_position_embeddings
     for config in (model.config, model.generation_config):

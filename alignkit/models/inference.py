@@ -11,6 +11,7 @@ from alignkit.models.load import load_model, load_tokenizer
 from alignkit.models.precision import device_type
 from alignkit.models.sources import resolve
 from alignkit.models.spec import ModelSpec, Precision
+from alignkit.models.trust import load_adapter
 
 
 def load_for_inference(
@@ -33,7 +34,7 @@ def load_for_inference(
     processor = load_tokenizer(spec)
     model: Any = load_model(spec, frozen=True)
     if base is not None:
-        model = PeftModel.from_pretrained(model, adapter)
+        model = load_adapter(model, adapter)
     model.requires_grad_(False)
     if not getattr(model, "is_quantized", False):  # those are placed while they load
         model.to(device_type())

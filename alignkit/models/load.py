@@ -24,6 +24,7 @@ from alignkit.models.padding import pad_apart_from_eos
 from alignkit.models.precision import attention_kernel, compute_dtype
 from alignkit.models.sources import resolve
 from alignkit.models.spec import ModelSpec
+from alignkit.models.trust import load_adapter, refuse_pickles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,28 +34,42 @@ class Location:
     model: str  # folder or Hub id
     adapter: str | None  # folder or Hub id
     revision: str | None  # of the adapter if there is one, else of the model
+    trusted: bool = False  # whether the model's own code may run
 
     @property
     def model_revision(self) -> str | None:
         return self.revision if self.adapter is None else None
+
+    @property
+    def code(self) -> dict[str, Any]:
+        """What `from_pretrained` is told about the code of a repository; untold, it asks the terminal."""
+        if not self.trusted:
+            return {"trust_remote_code": False}
+        return {"trust_remote_code": True, "code_revision": self.revision}  # a commit, so other repositories have none
 
 
 def locate(spec: ModelSpec) -> Location:
     """Find the model, fetching or building what `spec.path` needs.
 
     Raises:
-        ValueError: no such model, or a new adapter asked for on top of an adapter.
+        ValueError: no such model, one whose weights are a pickle, or a new adapter asked for on top of an adapter.
     """
     path = resolve(spec.path, spec.tokenizer)
     base = base_of_adapter(path, spec.revision)
     if base is None:
-        return Location(model=path, adapter=None, revision=spec.revision)
+        refuse_pickles(path)
+        trusted = spec.trust_remote_code and path == spec.path  # which is no folder of that name
+        return Location(model=path, adapter=None, revision=spec.revision, trusted=trusted)
+    if spec.trust_remote_code:
+        raise ValueError(f"{spec.path} is an adapter and has no code of its own; remove model.trust_remote_code")
     if spec.adapter is not None:
         raise ValueError(f"{spec.path} is an adapter itself, and is trained further as it is; remove model.adapter")
     try:
-        return Location(model=resolve(base), adapter=path, revision=spec.revision)
+        model = resolve(base)
     except ValueError as error:
         raise ValueError(f"{spec.path} is an adapter whose model is not here: {error}") from None
+    refuse_pickles(model)
+    return Location(model=model, adapter=path, revision=spec.revision)
 
 
 def load_tokenizer(spec: ModelSpec, *, require_chat_template: bool = False) -> PreTrainedTokenizerBase | ProcessorMixin:
@@ -67,7 +82,11 @@ def load_tokenizer(spec: ModelSpec, *, require_chat_template: bool = False) -> P
     config = load_config(location)
     loader = AutoProcessor if hasattr(config, "vision_config") else AutoTokenizer
     path, revision = _tokenizer_path(spec, location)
-    processor = loader.from_pretrained(path, revision=revision)
+    code = location.code if path == location.model else {"trust_remote_code": False}
+    try:
+        processor = loader.from_pretrained(path, revision=revision, **code)
+    except ValueError as error:
+        raise _without_code(path, error) from error
     tokenizer = getattr(processor, "tokenizer", processor)
     size = config.get_text_config().vocab_size
     if len(tokenizer) > size:
@@ -104,6 +123,8 @@ def model_kwargs(spec: ModelSpec, *, frozen: bool = False) -> dict[str, Any]:
         "attn_implementation": attention_kernel(spec, flash),
         "revision": location.model_revision,
         "quantization_config": quantization(spec.adapter, compute),
+        "use_safetensors": True,
+        **location.code,
     }
     return {name: value for name, value in kwargs.items() if value is not None}
 
@@ -123,19 +144,33 @@ def load_model(spec: ModelSpec, *, frozen: bool = False) -> PreTrainedModel | Pe
         model.config._name_or_path = str(Path(str(config_file)).parent)
     if location.adapter is None:
         return model
-    return PeftModel.from_pretrained(model, location.adapter, revision=location.revision, is_trainable=not frozen)
+    return load_adapter(model, location.adapter, revision=location.revision, trainable=not frozen)
 
 
 def load_config(location: Location) -> PreTrainedConfig:
     """Configuration of the model.
 
     Raises:
-        ValueError: there is none at this place.
+        ValueError: there is none at this place, or it leads to code of another repository.
     """
     try:
-        return AutoConfig.from_pretrained(location.model, revision=location.model_revision)
+        config = AutoConfig.from_pretrained(location.model, revision=location.model_revision, **location.code)
     except (OSError, ValueError) as error:
-        raise ValueError(f"cannot load the model {location.model}: {' '.join(str(error).split())}") from error
+        raise _without_code(location.model, error) from error
+    elsewhere = [one for one in (getattr(config, "auto_map", None) or {}).values() if "--" in str(one)]
+    if location.trusted and any(not str(one).startswith(f"{location.model}--") for one in elsewhere):
+        raise ValueError(f"{location.model} runs the code of {elsewhere[0]}, which the recipe does not name")
+    return config
+
+
+def _without_code(path: str, error: Exception) -> ValueError:
+    """What to write where a model cannot be loaded; transformers advises to let its code run."""
+    if "trust_remote_code" in str(error):
+        return ValueError(
+            f"{path} needs code from its own repository, which is not run; read that code, and if you trust it, write "
+            "model.trust_remote_code: true with the repository as model.path and its commit as model.revision"
+        )
+    return ValueError(f"cannot load the model {path}: {' '.join(str(error).split())}")
 
 
 def architecture(config: PreTrainedConfig) -> type[PreTrainedModel] | type[AutoModelForCausalLM]:

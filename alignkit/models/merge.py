@@ -46,7 +46,7 @@ def _stored(base: str) -> torch.dtype:
         ValueError: no such model, or quantized weights, which a sum would have to be quantized back into.
     """
     try:
-        config = AutoConfig.from_pretrained(resolve(base))
+        config = AutoConfig.from_pretrained(resolve(base), trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"cannot load the adapter's model {base}: {' '.join(str(error).split())}; name it with --adapter-of"

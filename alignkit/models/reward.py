@@ -8,6 +8,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from alignkit.models.adapters import peft_config
 from alignkit.models.load import load_config, locate, model_kwargs
 from alignkit.models.spec import Adapter, ModelSpec
+from alignkit.models.trust import load_adapter
 
 HEAD = "score"  # what transformers call it
 
@@ -37,7 +38,7 @@ def load_reward_model(spec: ModelSpec, *, seed: int = 0, trained: bool = False) 
         torch.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_pretrained(location.model, num_labels=1, **kwargs)
     if location.adapter is not None:
-        return PeftModel.from_pretrained(model, location.adapter, revision=location.revision, is_trainable=True)
+        return load_adapter(model, location.adapter, revision=location.revision, trainable=True)
     return model
 
 

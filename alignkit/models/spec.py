@@ -1,5 +1,6 @@
 """What a recipe says about its model: the `model:` section."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -9,6 +10,8 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
 Quantization = Literal["none", "4bit", "8bit"]
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
+HUB_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 NOT_ON_THE_HUB = ("package:", "tiny:")  # prefixes of paths that name no Hub repository
 
 
@@ -57,6 +60,7 @@ class ModelSpec:
     revision: str | None = None  # branch, tag or commit of a Hub id; unset: main
     tokenizer: str | None = None  # where the tokenizer comes from (as path); unset: from the model
     chat_template: str | None = None  # Jinja file that replaces the tokenizer's chat template
+    trust_remote_code: bool = False  # run the code of the Hub repository `path` at the commit `revision`
     adapter: Adapter | None = None  # train a LoRA adapter; unset: train all weights
     head_only: bool = False  # of reward models: train the new head alone, on a frozen model that reads each text once
     precision: Precision = "auto"  # number format of the computation; auto: bfloat16 on GPUs that have it, else float32
@@ -67,6 +71,12 @@ class ModelSpec:
             raise ValueError("path is empty; write a Hub id such as Qwen/Qwen2.5-0.5B-Instruct or a local folder")
         if self.revision is not None and self.path.startswith(NOT_ON_THE_HUB):
             raise ValueError(f"revision = {self.revision!r} has no meaning for {self.path!r}; remove it")
+        pinned = HUB_REPOSITORY.fullmatch(self.path) and COMMIT.fullmatch(self.revision or "")
+        if self.trust_remote_code and not pinned:
+            raise ValueError(
+                "trust_remote_code runs code that others wrote: it needs a path of the form owner/name on the Hub, and "
+                "the commit that you have read, all 40 digits, as revision"
+            )
         if self.head_only and self.adapter is not None:
             raise ValueError("head_only: true freezes what model.adapter would train; remove one of the two")
         _one_of("precision", self.precision, Precision)

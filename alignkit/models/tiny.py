@@ -74,7 +74,9 @@ def tiny(architecture: str, tokenizer: str | None = None) -> Path:
     """
     if architecture not in ARCHITECTURES:
         raise ValueError(f"tiny:{architecture} is not known{did_you_mean(architecture, ARCHITECTURES)}")
-    tokens = byte_tokenizer() if tokenizer is None else AutoTokenizer.from_pretrained(tokenizer)
+    tokens = (
+        byte_tokenizer() if tokenizer is None else AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
+    )
     pad_apart_from_eos(tokens)
     with tempfile.TemporaryDirectory() as folder:
         tokens.save_pretrained(folder)

@@ -185,6 +185,7 @@ def training_arguments(recipe: Recipe, processes: int | None = None) -> Training
     """
     options: dict[str, Any] = {**recipe.train, "output_dir": str(output_folder(recipe))}
     options |= {**trainer_precision(recipe.model), "report_to": list(recipe.report) or "none"}
+    options["trust_remote_code"] = recipe.model.trust_remote_code  # of the reference, which TRL loads
     (default,) = [f.default for f in fields(recipe.config_class) if f.name == "per_device_train_batch_size"]
     micro = options.get("per_device_train_batch_size", default)
     if processes is None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from alignkit.recipe.problems import KeyPath, Problem, dotted, printable
+from alignkit.redaction import assigns_secret
 
 Part = Literal["key", "value"]  # which side of `key: value` a problem is about
 
@@ -20,7 +21,7 @@ class Mark:
     source: str = ""  # the whole line
 
     def excerpt(self) -> str:
-        if self.line is None or not self.source.isprintable() or len(self.source) > 120:
+        if self.line is None or not self.source.isprintable() or len(self.source) > 120 or assigns_secret(self.source):
             return ""
         margin = f"{self.line:>5} | "
         carets = "^" * max(1, min(self.width, len(self.source) - self.column))

@@ -9,8 +9,10 @@ from pathlib import Path
 from accelerate.commands.config.config_args import load_config_from_file
 
 from alignkit.lookup import did_you_mean
+from alignkit.recipe.problems import RecipeError
 from alignkit.recipe.schema import Recipe
 from alignkit.recipe.shipped import recipes_folder
+from alignkit.recipe.yaml_source import MAX_BYTES, read_yaml
 
 PORT = 29500
 
@@ -62,8 +64,17 @@ class Launch:
 
 
 def find_config(name: str) -> Path:
-    """accelerate's configuration by its shipped name, `zero3`, or by its path. ValueError suggests the nearest name."""
+    """accelerate's configuration by its shipped name, `zero3`, or by its path.
+
+    Raises:
+        ValueError: no such file, one with more than plain values, or one beyond a recipe's limits: accelerate has none.
+    """
     if Path(name).is_file():
+        with Path(name).open("rb") as file:
+            text = file.read(MAX_BYTES + 1).decode("utf-8", errors="replace")
+        _, report = read_yaml(text, name)
+        if report:
+            raise RecipeError(report.problems())
         return Path(name)
     shipped = {path.stem: path for path in sorted((recipes_folder() / "accelerate").glob("*.yaml"))}
     if name not in shipped:

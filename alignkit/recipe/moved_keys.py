@@ -71,7 +71,7 @@ BELONGS = {
     "chat_template_path": ("model", "write model.chat_template: {value}"),
     "attn_implementation": ("model", "write model.attention: {value}"),
     "use_flash_attention_2": ("model", "write model.attention: flash_attention_2"),
-    "trust_remote_code": ("model", "code from model repositories is never run; remove it"),
+    "trust_remote_code": ("model", "write model.trust_remote_code, with the commit as model.revision, or remove it"),
     "pad_token": ("model's tokenizer", "padding is never trained, so any token will do; remove it"),
     "use_peft": ("model", "write model.adapter: {{rank: 16}}"),
     "lora_r": ("model", "write model.adapter.rank: {value}"),

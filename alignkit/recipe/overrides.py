@@ -6,6 +6,7 @@ from typing import Any
 from alignkit.recipe.document import Document, Mark, Report
 from alignkit.recipe.problems import KeyPath, RecipeError, dotted, shown_key
 from alignkit.recipe.yaml_source import read_yaml
+from alignkit.redaction import redact_command
 
 
 def apply_overrides(overrides: Sequence[str], report: Report) -> None:
@@ -77,5 +78,6 @@ def _at(document: Document, path: KeyPath) -> Any:
 
 
 def _shown(override: str, quote: str = "'") -> str:
+    (override,) = redact_command([override])
     short = override if len(override) <= 80 else override[:77] + "..."
     return f"{quote}{short}{quote}" if short.isprintable() else repr(short)

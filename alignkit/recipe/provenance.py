@@ -4,11 +4,10 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,10 @@ import alignkit
 from alignkit.lookup import dotted_path, own_file
 from alignkit.recipe.dump import to_yaml
 from alignkit.recipe.schema import Recipe
+from alignkit.redaction import redact, redact_command
 from alignkit.rewards.spec import FunctionMember, RuleMember
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
-REDACTED = "[redacted]"
-
-_SECRET_NAME = re.compile(r"(^|[_-])(token|(api|access|secret|private)[_-]?key|password|passwd|secret)$", re.I)
-_NO_SECRET = re.compile(r"(eos|bos|pad|unk|sep|cls|mask|image|stop|special)_token$", re.I)  # tokens of a vocabulary
-_SECRET_TEXT = re.compile(r"\b(hf_|sk-|ghp_|github_pat_)[A-Za-z0-9_-]{16,}")
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def save_provenance(recipe: Recipe, folder: str | Path, fingerprints: Mapping[str, str]) -> None:
@@ -91,42 +85,6 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     if commit is None:
         return None
     return {"commit": commit, "dirty": _git(folder, "status", "--porcelain", "--untracked-files=no") != ""}
-
-
-def redact(value: Any, name: str = "") -> Any:
-    """A copy without secrets: values of keys named like secrets, and texts that have the form of one."""
-    if isinstance(value, Mapping):
-        return {key: redact(item, str(key)) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [redact(item, name) for item in value]
-    if value is not None and not isinstance(value, bool) and is_secret_name(name):
-        return REDACTED
-    return _redact_text(value) if isinstance(value, str) else value
-
-
-def redact_command(arguments: Sequence[str]) -> list[str]:
-    """A command line without secrets: `key=value` and `--key value` whose key is named like one."""
-    shown, hide_next = [], False
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        name = key.lstrip("-").split(".")[-1]
-        if hide_next:
-            shown.append(REDACTED)
-            hide_next = False
-        elif equals:
-            shown.append(f"{key}={REDACTED if is_secret_name(name) else _redact_text(value)}")
-        else:
-            hide_next = key.startswith("--") and is_secret_name(name)
-            shown.append(_redact_text(argument))
-    return shown
-
-
-def is_secret_name(name: str) -> bool:
-    return bool(_SECRET_NAME.search(name)) and not _NO_SECRET.search(name)
-
-
-def _redact_text(text: str) -> str:
-    return _CREDENTIALS.sub(f"{REDACTED}@", _SECRET_TEXT.sub(REDACTED, text))
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

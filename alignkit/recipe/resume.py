@@ -15,8 +15,9 @@ from alignkit import checkpoints
 from alignkit.lookup import own_file
 from alignkit.recipe.load import load
 from alignkit.recipe.problems import RecipeError
-from alignkit.recipe.provenance import dotted_paths, redact
+from alignkit.recipe.provenance import dotted_paths
 from alignkit.recipe.schema import Recipe
+from alignkit.redaction import redact
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from alignkit.recipe.moved_keys import OBJECTIVE_OWNS
-from alignkit.recipe.provenance import redact
 from alignkit.recipe.schema import Recipe
+from alignkit.redaction import redact
 
 logger = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ from alignkit.models.tiny import byte_tokenizer, tiny
 from tests.models.llava import save_llava
 
 LLAMA = ModelSpec(path="tiny:llama")
+SAFE = {"use_safetensors": True, "trust_remote_code": False}
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_model_is_trained_in_float32_and_knows_where_it_came_from():
 
 
 def test_master_weights_stay_float32_and_frozen_ones_take_the_precision(half_precision, adapter_folder):
-    assert model_kwargs(LLAMA) == {"dtype": "float32"}
+    assert model_kwargs(LLAMA) == {"dtype": "float32", **SAFE}
     assert model_kwargs(ModelSpec(path="tiny:llama", adapter=Adapter())) == {"dtype": "bfloat16"}
     assert model_kwargs(ModelSpec(path=str(adapter_folder[0])))["dtype"] == "bfloat16"
 
@@ -78,7 +79,7 @@ def test_master_weights_stay_float32_and_frozen_ones_take_the_precision(half_pre
 def test_attention_is_left_to_transformers_or_passed_on():
     assert load_model(ModelSpec(path="tiny:gemma2")).config._attn_implementation == "eager"  # SDPA cannot cap logits
     eager = ModelSpec(path="tiny:llama", attention="eager")
-    assert model_kwargs(eager) == {"dtype": "float32", "attn_implementation": "eager"}
+    assert model_kwargs(eager) == {"dtype": "float32", "attn_implementation": "eager", **SAFE}
     assert load_model(eager).config._attn_implementation == "eager"
 
 
@@ -142,7 +143,7 @@ def test_a_revision_goes_to_what_is_on_the_hub(monkeypatch, tmp_path):
     monkeypatch.setattr(load, "architecture", lambda config: Model)
     monkeypatch.setattr(load, "cached_file", lambda path, name, revision: str(tmp_path / revision / name))
     model = load_model(ModelSpec(path="owner/name", revision="v2"))
-    assert seen == {"path": "owner/name", "dtype": "float32", "revision": "v2"}
+    assert seen == {"path": "owner/name", "dtype": "float32", "revision": "v2", **SAFE}
     assert model.config._name_or_path == str(tmp_path / "v2")
 
 

@@ -118,7 +118,8 @@ CASES = {
     ),
     "remote code": (
         TOP + "  trust_remote_code: true\n",
-        "5: train.trust_remote_code belongs to the model; code from model repositories is never run; remove it",
+        "5: train.trust_remote_code belongs to the model; "
+        "write model.trust_remote_code, with the commit as model.revision, or remove it",
     ),
     "shuffle": (
         TOKENS + MODEL + DATA + "train: {shuffle_dataset: true}\n",

@@ -4,11 +4,10 @@ import inspect
 import json
 import subprocess
 
-import pytest
 import trl
 
 from alignkit.recipe import load, save_provenance
-from alignkit.recipe.provenance import git_state, is_secret_name, redact, redact_command
+from alignkit.recipe.provenance import git_state
 
 TEXT = "objective: dpo\nmodel: {path: org/model}\ndata: {train: [{source: org/rows}]}\ntrain: {run_name: a}\n"
 
@@ -46,32 +45,6 @@ def test_the_commit_and_whether_files_differ_from_it(tmp_path):
     assert clean["dirty"] is False
     (tmp_path / "a").write_text("2")
     assert git_state(tmp_path) == {**clean, "dirty": True}
-
-
-@pytest.mark.parametrize(
-    "name", ["token", "hub_token", "HF_TOKEN", "api_key", "apikey", "openai-api-key", "password", "client_secret"]
-)
-def test_names_of_secrets(name):
-    assert is_secret_name(name)
-    assert redact({"a": [{name: "x"}]}) == {"a": [{name: "[redacted]"}]}
-    assert redact_command([f"train.{name}=x", f"--{name}", "x", f"--{name}=x"]) == [
-        f"train.{name}=[redacted]",
-        f"--{name}",
-        "[redacted]",
-        f"--{name}=[redacted]",
-    ]
-
-
-@pytest.mark.parametrize("name", ["eos_token", "pad_token", "num_tokens", "tokenizer", "keyword", "max_length"])
-def test_names_of_no_secrets(name):
-    assert redact({name: "x"}) == {name: "x"}
-
-
-def test_secrets_in_values():
-    assert redact("https://user:pass@host/x") == "https://[redacted]@host/x"
-    assert redact(["key hf_abcdefghijklmnopqrst"]) == ["key [redacted]"]
-    assert redact({"token": None}) == {"token": None}
-    assert redact("sk-learn") == "sk-learn"
 
 
 def test_functions_beside_the_recipe_are_saved_with_it(write, tmp_path):

@@ -17,9 +17,10 @@ from alignkit.data.sources import located
 from alignkit.data.spec import Source
 from alignkit.models.sources import HUB_ID
 from alignkit.recipe.dump import to_yaml
-from alignkit.recipe.provenance import provenance, redact
+from alignkit.recipe.provenance import provenance
 from alignkit.recipe.schema import Recipe
 from alignkit.recipe.summary.results import History, duration, last_logged
+from alignkit.redaction import redact
 
 
 @dataclass(frozen=True, kw_only=True)
