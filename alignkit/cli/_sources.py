@@ -20,6 +20,7 @@ SECTIONS = {
     "summary": ("recipe/summary/spec.py", "SummarySpec"),
     "evaluation": ("recipe/evaluation/spec.py", "EvaluationSpec"),
     "sample": ("generation/spec.py", "SampleSpec"),
+    "rl": ("recipe/rl_spec.py", "RLSpec"),
     "reward": ("rewards/spec.py", "RewardSpec"),
     "ensemble": ("recipe/ensemble/spec.py", "EnsembleSpec"),
     "teachers.0": ("models/spec.py", "ModelSpec"),

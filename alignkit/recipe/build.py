@@ -35,7 +35,7 @@ from alignkit.recipe.metrics_file import MetricsFile
 from alignkit.recipe.profile import attach_profile
 from alignkit.recipe.provenance import save_provenance
 from alignkit.recipe.resume import refuse_changes
-from alignkit.recipe.rollouts import refuse_absent_server, rollout_reward
+from alignkit.recipe.rollouts import answer_sources, refuse_absent_server
 from alignkit.recipe.schema import Recipe, family_of
 from alignkit.recipe.scoring import joined_scores, refuse_unsaid_turns
 from alignkit.recipe.spikes import SpikeWarning
@@ -174,7 +174,7 @@ def own_options(recipe: Recipe, args: TrainingArguments) -> dict[str, Any]:
     if isinstance(recipe.objective, RevisionObjective) and recipe.data.revision_prompt is not None:
         return {"revision_prompt": RevisionPrompt(template=recipe.data.revision_prompt)}
     if isinstance(recipe.objective, GroupObjective):
-        return {"reward_funcs": rollout_reward(recipe, args)}
+        return answer_sources(recipe, args)
     return {}
 
 

@@ -18,6 +18,7 @@ from alignkit.objectives import (
 from alignkit.recipe.document import Report
 from alignkit.recipe.ensemble.spec import EnsembleSpec
 from alignkit.recipe.problems import KeyPath, dotted
+from alignkit.recipe.rl_spec import RLSpec
 from alignkit.recipe.schema import TrainSpec
 from alignkit.rewards.spec import RewardSpec
 
@@ -39,6 +40,7 @@ class Written:
     teachers: Sequence[ModelSpec] = ()
     reward: RewardSpec | None = None
     ensemble: EnsembleSpec | None = None
+    rl: RLSpec | None = None
     reward_is_wrong: bool = False  # the section is there, and its problems have been reported
     uses: Collection[str] = ()  # sections that the command reads whatever the method does
     defaults: Mapping[str, Any]  # of TRL's config class; empty where a misspelt key may hide what was meant
@@ -125,7 +127,8 @@ def _reward(written: Written) -> Iterator[Finding]:
     idle = written.family is not None and written.family not in REWARDED and "reward" not in written.uses
     if written.reward is not None and idle:
         yield ("reward",), " has no effect: this objective learns from data, not from rewards", "remove it"
-    if written.reward is None and written.family in REWARDED and not written.reward_is_wrong:
+    recorded = written.rl is not None and written.rl.samples is not None  # with scores, or the trainer asks for them
+    if written.reward is None and written.family in REWARDED and not (written.reward_is_wrong or recorded):
         yield ("reward",), " is missing", "write reward: {members: [{rule: exact_match}]}"
 
 
@@ -144,6 +147,17 @@ def _groups(written: Written) -> Iterator[Finding]:
     if batch and isinstance(whole, int) and whole % batch:
         what = f" = {whole} answers are no whole number of updates on train.global_batch_size = {batch}"
         yield "generation_batch_size", what, f"use a multiple of {batch}"
+
+
+def _recorded(written: Written) -> Iterator[Finding]:
+    if written.rl is None:
+        return
+    if written.family not in (None, GroupObjective):
+        yield ("rl",), " is for methods that learn from sampled answers, which this one is not", "remove it"
+    if written.rl.samples is not None and written.option("use_vllm"):
+        yield "use_vllm", " has no effect: rl.samples holds the answers", "remove it"
+    if written.rl.record and written.train.get("push_to_hub"):
+        yield ("rl", "record"), " would publish every answer with train.push_to_hub", "remove one of the two"
 
 
 def _ensemble(written: Written) -> Iterator[Finding]:
@@ -232,6 +246,7 @@ RULES: tuple[Callable[[Written], Iterator[Finding]], ...] = (
     _reward,
     _ensemble,
     _groups,
+    _recorded,
     _unpaired,
     _reference,
     _packing,

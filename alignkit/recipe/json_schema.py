@@ -19,6 +19,7 @@ from alignkit.models.spec import ModelSpec
 from alignkit.recipe.describe import alternatives, choices, is_list, is_mapping
 from alignkit.recipe.ensemble.spec import EnsembleSpec
 from alignkit.recipe.evaluation.spec import EvaluationSpec
+from alignkit.recipe.rl_spec import RLSpec
 from alignkit.recipe.schema import FAMILIES, Tracker, TrainSpec, all_options, family_of, option_help
 from alignkit.recipe.summary.spec import SummarySpec
 from alignkit.recipe.train_section import train_keys
@@ -52,6 +53,7 @@ def json_schema() -> Schema:
             "type": "boolean",
             "default": False,
         },
+        "rl": of_dataclass(RLSpec),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -19,6 +19,7 @@ from alignkit.recipe.overrides import apply_overrides
 from alignkit.recipe.problems import Problem, RecipeError, split_advice
 from alignkit.recipe.report_section import check_report
 from alignkit.recipe.reward_section import check_reward
+from alignkit.recipe.rl_spec import RLSpec
 from alignkit.recipe.schema import FAMILIES, Recipe, config_class, family_of, refusal
 from alignkit.recipe.shipped import resolve_recipe
 from alignkit.recipe.summary.spec import SummarySpec
@@ -41,6 +42,7 @@ SECTIONS = {
     "evaluation": "",
     "sample": "",
     "profile": "",
+    "rl": "",
 }
 
 
@@ -95,6 +97,7 @@ class _Sections:
             "ensemble": fields_of(EnsembleSpec),
             "evaluation": fields_of(EvaluationSpec),
             "sample": fields_of(SampleSpec),
+            "rl": fields_of(RLSpec),
         }
         self.unknown = Unknown(report, keys)
         self.checker = Checker(report, self.unknown)
@@ -115,9 +118,10 @@ class _Sections:
         evaluation = self.checker.check(EvaluationSpec | None, self.data.get("evaluation"), ("evaluation",))
         sample = self.checker.check(SampleSpec | None, self.data.get("sample"), ("sample",))
         profile = self.checker.check(bool, self.data.get("profile", False), ("profile",))
-        self._together(objective, model, data, train, settings, teachers, reward, ensemble)
-        sections = (objective, model, data, settings, trackers, summary, teachers, reward, ensemble, evaluation, sample)
-        if self.report or any(section is INVALID for section in (*sections, profile)):
+        rl = self.checker.check(RLSpec | None, self.data.get("rl"), ("rl",))
+        self._together(objective, model, data, train, settings, teachers, reward, ensemble, rl)
+        others = (trackers, summary, teachers, reward, ensemble, evaluation, sample, profile, rl)
+        if self.report or any(section is INVALID for section in (objective, model, data, settings, *others)):
             return None
         return Recipe(
             objective=objective,
@@ -133,6 +137,7 @@ class _Sections:
             evaluation=evaluation,
             sample=sample,
             profile=profile,
+            rl=rl,
             path=file,
         )
 
@@ -185,6 +190,7 @@ class _Sections:
         teachers: Any,
         reward: Any,
         ensemble: Any,
+        rl: Any,
     ) -> None:
         if self.objective is None:
             return
@@ -201,6 +207,7 @@ class _Sections:
             teachers=() if teachers is INVALID else teachers,
             reward=None if reward is INVALID else reward,
             ensemble=None if ensemble is INVALID else ensemble,
+            rl=None if rl is INVALID else rl,
             reward_is_wrong=reward is INVALID,
             uses=self.uses,
             defaults=defaults if complete else {},

@@ -38,6 +38,9 @@ def make_absolute(report: Report, folder: Path) -> None:
     section = data.get("evaluation")
     if isinstance(section, dict) and isinstance(section.get("questions"), str) and section["questions"] != STARTER:
         _rewrite(section, "questions", ("evaluation", "questions"), [folder, cwd], report, must_exist=False)
+    section = data.get("rl")
+    if isinstance(section, dict) and isinstance(section.get("samples"), str):
+        _rewrite(section, "samples", ("rl", "samples"), [folder, cwd], report, must_exist=True)
     section = data.get("data")
     for split in ("train", "eval"):
         sources = section.get(split) if isinstance(section, dict) else None

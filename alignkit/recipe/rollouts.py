@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from torch import Tensor
 
+from alignkit.recipe.rl_spec import RLSpec
 from alignkit.recipe.schema import Recipe
 from alignkit.rewards._reward import Text
 from alignkit.rewards.build import load_reward
@@ -69,11 +70,18 @@ def columns_of(rows: Sequence[str]) -> dict[str, list[Any]]:
     return {name: [row.get(name) for row in read] for name in names if name not in ("prompts", "completions")}
 
 
-def rollout_reward(recipe: Recipe, args: Any) -> RolloutReward:
-    """The recipe's `reward:` section, loaded. ValueError if a member cannot be."""
-    if recipe.reward is None:
-        raise ValueError("reward is missing; write reward: {members: [{rule: exact_match}]}")
-    return RolloutReward(load_reward(recipe.reward, recipe.base), None if args.push_to_hub else Path(args.output_dir))
+def answer_sources(recipe: Recipe, args: Any) -> dict[str, Any]:
+    """What a trainer is told of answers: what they are worth, and the files to read and write.
+
+    Raises:
+        ValueError: a member of the reward cannot be loaded.
+    """
+    rl, shown = recipe.rl or RLSpec(), None if args.push_to_hub else Path(args.output_dir)
+    return {
+        "reward_funcs": RolloutReward(load_reward(recipe.reward, recipe.base), shown) if recipe.reward else None,
+        "samples": None if rl.samples is None else Path(rl.samples),
+        "record": rl.record,
+    }
 
 
 def refuse_absent_server(args: Any) -> None:

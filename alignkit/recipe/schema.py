@@ -31,6 +31,7 @@ from alignkit.recipe.ensemble.spec import EnsembleSpec
 from alignkit.recipe.evaluation.spec import EvaluationSpec
 from alignkit.recipe.plain import plain
 from alignkit.recipe.reward_section import plain_reward
+from alignkit.recipe.rl_spec import RLSpec
 from alignkit.recipe.summary.spec import SummarySpec
 from alignkit.rewards.spec import RewardSpec
 
@@ -109,6 +110,7 @@ class Recipe:
     evaluation: EvaluationSpec | None = None  # who judges the checkpoints
     sample: SampleSpec | None = None  # answers that alignkit sample draws; unset: its defaults
     profile: bool = field(default=False, compare=False)  # write where the time of a few steps goes
+    rl: RLSpec | None = None  # answers of other runs, for methods that learn from sampled answers
     path: Path | None = field(default=None, compare=False)  # the file it was read from
 
     @property
@@ -140,6 +142,7 @@ class Recipe:
             **({"ensemble": plain(self.ensemble)} if self.ensemble else {}),
             **({"evaluation": plain(self.evaluation)} if self.evaluation else {}),
             **({"sample": plain(self.sample)} if self.sample else {}),
+            **({"rl": plain(self.rl)} if self.rl else {}),
         }
 
 

@@ -4,7 +4,8 @@ TRL deletes its helpers without notice, so a release that moves one of these mus
 `tests/trainers/test_seams.py`, not in the middle of a run.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 TOUCHED = {
@@ -44,7 +45,7 @@ TOUCHED_OF_GROUPS = {  # of GRPOTrainer alone
         "_load_optimizer_and_scheduler",
         "_generate",
     ),
-    "attributes": ("_step", "_buffered_inputs"),
+    "attributes": ("_step", "_buffered_inputs", "use_vllm"),
 }
 
 
@@ -78,6 +79,17 @@ def rollout(trainer: Any) -> dict[str, Any]:
 def restore_rollout(trainer: Any, found: Mapping[str, Any]) -> None:
     """Put a GRPOTrainer where `rollout` found it."""
     trainer._step, trainer._buffered_inputs = found["step"], found["batches"]
+
+
+@contextmanager
+def another_sampler(trainer: Any) -> Iterator[None]:
+    """Let a GRPOTrainer correct for what drew the answers, which it does where that is vLLM and gave log-probs."""
+    before = trainer.use_vllm
+    trainer.use_vllm = True
+    try:
+        yield
+    finally:
+        trainer.use_vllm = before
 
 
 def train_batch_size(trainer: Any) -> int:

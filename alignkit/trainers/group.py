@@ -1,7 +1,6 @@
 """Training on the rewards of sampled answers: GRPO and its variants, DisCO, GVPO, REINFORCE."""
 
 import logging
-from contextlib import nullcontext
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from trl import GRPOTrainer
 
 from alignkit.models.forward import IGNORED, answer_logps
-from alignkit.models.prefill import prompts_read_once
 from alignkit.objectives import GroupLogps, GroupObjective
 from alignkit.trainers import _seams
+from alignkit.trainers._generation import GeneratingTrainer
 from alignkit.trainers._groups import (
     check_options,
     check_prompts,
@@ -31,7 +29,7 @@ from alignkit.trainers._survival import SurvivingTrainer
 logger = logging.getLogger(__name__)
 
 
-class GroupTrainer(ObjectiveTrainer, GRPOTrainer):
+class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
     """`trl.GRPOTrainer` with any `GroupObjective` in place of its loss; generation and rewards are TRL's.
 
     With `GRPO` every loss and gradient is TRL's where both get the same micro-batches. They do where a generation is
@@ -52,10 +50,11 @@ class GroupTrainer(ObjectiveTrainer, GRPOTrainer):
         Args:
             objective: an instance of this trainer's family.
             shared_prefix: as in every trainer; False gives TRL's forward, to the bit.
+            samples, record: files of answers, to train on and to write; see `GeneratingTrainer`.
 
         Raises:
-            ValueError: batches that cannot hold whole groups, no prompts, prompts too long for the model's window, or
-                options that belong to the objective.
+            ValueError: batches that cannot hold whole groups, no prompts, prompts too long for the model's window,
+                options that belong to the objective, or samples that cannot be used.
         """
         config = copy(kwargs["args"])
         check_options(config)
@@ -174,12 +173,6 @@ class GroupTrainer(ObjectiveTrainer, GRPOTrainer):
         aux_loss = torch.stack([part.aux_loss for part in found]).mean() if compute_aux_loss else None
         return logps, entropies, aux_loss
 
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-        """TRL's, where each prompt is read once for all of its answers."""
-        model = self.accelerator.unwrap_model(self.model_wrapped)
-        with prompts_read_once(model) if self.shared_prefix else nullcontext():
-            return super()._generate_single_turn(*args, **kwargs)
-
     def _generate_and_score_completions(self, inputs: list[Inputs]) -> Inputs:
         """TRL's, folded to prompts and their answers, with rewards, and with what updates will divide by."""
         rows = super()._generate_and_score_completions(inputs)
@@ -229,12 +222,12 @@ class GroupTrainer(ObjectiveTrainer, GRPOTrainer):
     def save_own(self, checkpoint: Path) -> None:
         """Also the answers that later updates still learn from, one file per process."""
         super().save_own(checkpoint)
-        torch.save(_seams.rollout(self), checkpoint / self._rollout_file())
+        torch.save(self.rollout(), checkpoint / self._rollout_file())
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None and (file := Path(checkpoint) / self._rollout_file()).is_file():
-            _seams.restore_rollout(self, torch.load(file, map_location=self.accelerator.device, weights_only=True))
+            self.restore_rollout(torch.load(file, map_location=self.accelerator.device, weights_only=True))
 
     def _rollout_file(self) -> str:
         return f"rollout_{self.accelerator.process_index}_of_{self.accelerator.num_processes}.pt"

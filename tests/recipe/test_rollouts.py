@@ -183,3 +183,35 @@ def test_a_reward_that_fails_is_named_with_its_example(recipe):
     trainer = build(recipe(rows=[{"prompt": "1 + 1 =", "result": "2"}] * 2))
     with pytest.raises(ValueError, match="ExactMatch reads the column 'answer'; the data have result"):
         trainer.train()
+
+
+def test_recorded_answers_take_the_place_of_a_reward_and_of_a_generator(recipe, write):
+    samples = write(json.dumps({"prompt": "0 + 1 =", "answers": ["1"] * 4, "scores": [1, 0, 0, 1]}), "samples.jsonl")
+    read = recipe("reward=null", "rl={samples: samples.jsonl}")
+    assert read.resolved()["rl"] == {"samples": str(samples), "record": False}
+    with pytest.raises(ValueError, match=r"^prompt 1, '1 \+ 1 =', has 0 answers in .*samples\.jsonl; train\.num_gen"):
+        build(recipe("reward=null", "rl={samples: samples.jsonl}", "train.max_steps=-1"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["rl={samples: rows.jsonl, record: true}"],
+            "rl: record = True has nothing to write where samples are read; keep one of the two",
+        ),
+        (["rl={samples: none.jsonl}"], "rl.samples = 'none.jsonl' does not exist"),
+        (
+            ["rl={samples: rows.jsonl}", "train.use_vllm=true"],
+            "train.use_vllm has no effect: rl.samples holds the answers; remove it",
+        ),
+        (
+            ["rl={record: true}", "train.push_to_hub=true"],
+            "rl.record would publish every answer with train.push_to_hub; remove one of the two",
+        ),
+    ],
+)
+def test_what_cannot_be_read_or_written(recipe, overrides, message):
+    with pytest.raises(RecipeError) as caught:
+        recipe(*overrides)
+    assert message in str(caught.value)
