@@ -1,5 +1,6 @@
 import json
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -188,7 +189,7 @@ def test_a_reward_that_fails_is_named_with_its_example(recipe):
 def test_recorded_answers_take_the_place_of_a_reward_and_of_a_generator(recipe, write):
     samples = write(json.dumps({"prompt": "0 + 1 =", "answers": ["1"] * 4, "scores": [1, 0, 0, 1]}), "samples.jsonl")
     read = recipe("reward=null", "rl={samples: samples.jsonl}")
-    assert read.resolved()["rl"] == {"samples": str(samples), "record": False}
+    assert read.resolved()["rl"] == {"samples": str(Path(samples).resolve()), "record": False}
     with pytest.raises(ValueError, match=r"^prompt 1, '1 \+ 1 =', has 0 answers in .*samples\.jsonl; train\.num_gen"):
         build(recipe("reward=null", "rl={samples: samples.jsonl}", "train.max_steps=-1"))
 
