@@ -6,16 +6,19 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 READY  := $(VENV)/.ready
 SMOLLM := $(VENV)/.smollm2
 
-.PHONY: demo test smoke cells check audit golden docs clean
+.PHONY: demo test smoke matrix cells check audit golden docs clean
 
 demo: $(READY) $(SMOLLM)        ## train a small chat model on a hundred pairs, and show what changed
 	$(BIN)/alignkit demo $(ARGS)
 
 test: $(READY) $(SMOLLM)        ## everything that runs without a GPU
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu" -n auto --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not matrix" -n auto --dist loadfile $(ARGS)
 
 smoke: $(READY) $(SMOLLM)       ## only what trains or loads something real
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m smoke $(ARGS)
+
+matrix: $(READY)                ## every trainer on two processes against one: DDP, ZeRO-2, ZeRO-3; all weights, an adapter
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/distributed/test_matrix.py $(ARGS)
 
 cells: $(READY) $(SMOLLM)       ## what runs where, on this machine: tests, and the tables of docs/clusters.md
 	rm -f $(VENV)/cells.jsonl

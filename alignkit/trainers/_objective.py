@@ -3,6 +3,7 @@
 `get_batch_samples` sees every micro-batch of a step before the first forward pass and counts what the objective
 divides by; `compute_loss` returns `terms.sum()` over that count. Neither the split into micro-batches nor into ranks
 matters then: gradients are summed over micro-batches and averaged over ranks, so the loss is multiplied by the ranks.
+A rank without rows takes part with one that weighs nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,10 +14,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from alignkit.models.forward import answer_logps
 from alignkit.objectives import Batch, Objective
 from alignkit.trainers import _seams
+from alignkit.trainers._last_batch import WEIGHT, each_row_once, weight_of
 from alignkit.trainers._memory import Memory
 from alignkit.trainers._survival import SurvivingTrainer
 
@@ -37,6 +40,7 @@ class ObjectiveTrainer(SurvivingTrainer):
 
     family: ClassVar[type[Objective]]
     beside_model: ClassVar[tuple[str, ...]] = ()  # keys of TRL's batch that are not the model's
+    stand_in: ClassVar[Any] = 0  # which row of a dataset a rank without rows is given
     write_card: Callable[[], str] | None = None  # text of the model card; None leaves it to TRL
     loss_is_scaled_for_ga: Any = True  # transformers must not divide by the accumulation steps again
 
@@ -60,6 +64,7 @@ class ObjectiveTrainer(SurvivingTrainer):
             raise TypeError(f"{type(self).__name__} takes a {self.family.__name__}; {objective!r} is not one")
         self.objective = objective
         self.shared_prefix = shared_prefix
+        self._evaluated: list[tuple[float, float]] = []  # mean and count of the loss of each evaluation batch
         self.remember = Memory(self) if reference_cache else None
         super().__init__(*args, **kwargs)
         _seams.refuse_split_sequences(self)
@@ -85,11 +90,18 @@ class ObjectiveTrainer(SurvivingTrainer):
         """What follows from the means of a micro-batch over all ranks."""
         return {}
 
+    def get_train_dataloader(self) -> DataLoader:
+        return each_row_once(super().get_train_dataloader(), self.stand_in)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        return each_row_once(super().get_eval_dataloader(eval_dataset), self.stand_in)
+
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list[Inputs], Tensor]:
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        count = torch.stack([self._count(inputs).to(device) for inputs in batches] or [torch.zeros((), device=device)])
+        counts = [(self._count(inputs) * weight_of(inputs)).to(device) for inputs in batches]
+        count = torch.stack(counts or [torch.zeros((), device=device)])
         return batches, self.accelerator.reduce(count.sum(), "sum")
 
     def compute_loss(
@@ -102,25 +114,41 @@ class ObjectiveTrainer(SurvivingTrainer):
             model, self._model_inputs(inputs), aux_loss=router_weight is not None, shared_prefix=self.shared_prefix
         )
         reference = self.reference(inputs) if self.objective.needs_reference else None
-        value, sums = self._loss(self.batch(inputs, answers.logps, reference), num_items_in_batch)
+        weight = weight_of(inputs)
+        value, sums = self._loss(self.batch(inputs, answers.logps, reference), num_items_in_batch, weight)
         if router_weight is not None:
             steps = 1 if num_items_in_batch is None else _seams.accumulation_steps(self)
-            value = value + router_weight * answers.aux_loss / steps
+            extra = router_weight * answers.aux_loss * weight
+            value = value + extra / steps
+            total, count = sums["loss"]
+            sums["loss"] = (total + extra.detach() * count, count)
             sums["aux_loss"] = (answers.aux_loss.detach(), _numel(answers.aux_loss))
-        self._record({**sums, **self.metrics(inputs, answers)}, _tokens(inputs))
+        self._record({**sums, **self.metrics(inputs, answers)}, _tokens(inputs), weight)
         return value
 
-    def _loss(self, batch: Batch, num_items_in_batch: Tensor | None) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
+        """transformers', with the loss of all rows, where it averages those of batches, however full they are."""
+        self._evaluated = []
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        if self._evaluated:
+            total = sum(mean * count for mean, count in self._evaluated)
+            output.metrics[f"{metric_key_prefix}_loss"] = total / sum(count for _, count in self._evaluated)
+        return output
+
+    def _loss(
+        self, batch: Batch, num_items_in_batch: Tensor | None, weight: Tensor | int = 1
+    ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
         """The share of a micro-batch in the step's loss, and its metrics; its own mean where no step is counted."""
         if batch.statistics is None:
-            batch = replace(batch, statistics=self._over_ranks(self.objective.statistics(batch)))
+            batch = replace(batch, statistics=self._over_ranks(self.objective.statistics(batch), weight))
         loss = self.objective(batch)
         training = num_items_in_batch is not None
         if training:
             self.guard(loss.terms)
         count = loss.count if num_items_in_batch is None else num_items_in_batch
-        value = loss.terms.sum() / count.clamp(min=1) * (self.accelerator.num_processes if training else 1)
-        return value, {name: (metric.sum(), _numel(metric)) for name, metric in loss.metrics.items()}
+        value = loss.terms.sum() / count.clamp(min=1) * weight * (self.accelerator.num_processes if training else 1)
+        sums = {name: (metric.sum(), _numel(metric)) for name, metric in loss.metrics.items()}
+        return value, {"loss": (loss.terms.detach().sum(), loss.count), **sums}
 
     def scoring(self, model: Any) -> Callable[..., Any]:
         """`model` as TRL's reference methods call it, with our forward behind, and what was said before."""
@@ -146,7 +174,7 @@ class ObjectiveTrainer(SurvivingTrainer):
 
     def _model_inputs(self, inputs: Inputs) -> Inputs:
         # A model swallows unknown keys in silence, so the objective's columns must not reach it
-        others = {*self.beside_model, *self.objective.columns}
+        others = {*self.beside_model, *self.objective.columns, WEIGHT}
         return {name: value for name, value in inputs.items() if name not in others}
 
     def _count(self, inputs: Inputs) -> Tensor:
@@ -155,23 +183,26 @@ class ObjectiveTrainer(SurvivingTrainer):
         reference = zeros.sum(dim=1) if self.objective.needs_reference else None
         return self.objective(self.batch(inputs, zeros, reference)).count
 
-    def _over_ranks(self, statistics: Sums) -> Sums | None:
+    def _over_ranks(self, statistics: Sums, weight: Tensor | int = 1) -> Sums | None:
         if not statistics or self.accelerator.num_processes == 1:
             return None  # the objective takes its own
-        return self._reduce({name: (total.detach(), count) for name, (total, count) in statistics.items()})
+        return self._reduce({name: (total.detach(), count) for name, (total, count) in statistics.items()}, weight)
 
-    def _reduce(self, sums: Sums) -> dict[str, tuple[Tensor, Tensor]]:
-        """Sums and counts over all ranks, in one collective."""
+    def _reduce(self, sums: Sums, weight: Tensor | int = 1) -> dict[str, tuple[Tensor, Tensor]]:
+        """Sums and counts over all ranks, in one collective; `weight` is that of this rank's rows."""
         table = torch.stack([torch.stack((total.float(), count.float())) for total, count in sums.values()])
-        table = self.accelerator.reduce(table, "sum")
+        table = self.accelerator.reduce(table * weight, "sum")
         return {name: (row[0], row[1]) for name, row in zip(sums, table, strict=True)}
 
-    def _record(self, sums: Sums, tokens: Tensor) -> None:
+    def _record(self, sums: Sums, tokens: Tensor, weight: Tensor | int) -> None:
         mode = "train" if self.model.training else "eval"
-        reduced = self._reduce({**sums, "num_tokens": (tokens, torch.ones_like(tokens))})
+        reduced = self._reduce({**sums, "num_tokens": (tokens, torch.ones_like(tokens))}, weight)
         rows = torch.stack([torch.stack((total, count, total / count)) for total, count in reduced.values()]).tolist()
         table = dict(zip(reduced, rows, strict=True))
         all_tokens, _, _ = table.pop("num_tokens")
+        _, count, mean = table.pop("loss")
+        if mode == "eval" and count:
+            self._evaluated.append((mean, count))
         means = {name: mean for name, (_, count, mean) in table.items() if count}
         _seams.record(self, mode, {**means, **self.derived_metrics(means)})
         _seams.count_tokens(self, mode, all_tokens)

@@ -68,21 +68,19 @@ class BothClasses(Sampler[tuple[int, int]]):
     """Pairs (row, row of the mismatched answer), whose consecutive blocks are the micro-batches on all ranks.
 
     Each epoch shuffles both classes and spreads them evenly: any n rows on end hold a class's share of n, rounded down
-    at the least. With `fill`, the last block is filled up with rows from the epoch's start, as accelerate does for
-    ranks that would go without.
+    at the least. The last block holds what is left, maybe of one class.
     """
 
     answers: Answers
     block: int  # rows of a micro-batch on all ranks
     seed: int
     epoch: Callable[[], int]  # asked at the start of each pass, so that a resumed run continues its own order
-    fill: bool = True
 
     def __len__(self) -> int:
-        return -(-len(self.answers) // self.block) * self.block if self.fill else len(self.answers)
+        return len(self.answers)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = spread(self.answers.desirable, len(self), self.seed, self.epoch())
+        order = spread(self.answers.desirable, self.seed, self.epoch())
         return iter(list(zip(order.tolist(), mismatched(order, self.answers.prompts, self.block), strict=True)))
 
 
@@ -101,16 +99,15 @@ class Mismatched(TorchDataset):
         return {**self.rows[row], "KL_completion_ids": self.rows[partner]["completion_ids"]}
 
 
-def spread(desirable: NDArray[np.bool_], length: int, seed: int, epoch: int) -> Numbers:
-    """`length` row numbers, every row at least once, shuffled within its class and the classes evenly interleaved."""
+def spread(desirable: NDArray[np.bool_], seed: int, epoch: int) -> Numbers:
+    """All row numbers, shuffled within their class and the classes evenly interleaved."""
     rows = {label: np.flatnonzero(desirable == label) for label in (True, False)}
     shuffled = {label: of[permutation(len(of), seed, "answers", epoch, label)] for label, of in rows.items()}
-    ups = round(length * len(rows[True]) / len(desirable))
+    length = len(desirable)
     start = int(permutation(length, seed, "interleave", epoch)[0])
-    up = np.diff((np.arange(length + 1) * ups + start) // length).astype(bool)
+    up = np.diff((np.arange(length + 1) * len(rows[True]) + start) // length).astype(bool)
     order = np.empty(length, dtype=np.int64)
-    order[up] = np.resize(shuffled[True], ups)
-    order[~up] = np.resize(shuffled[False], length - ups)
+    order[up], order[~up] = shuffled[True], shuffled[False]
     return order
 
 

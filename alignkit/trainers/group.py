@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from torch.utils.data import DataLoader
 
 from alignkit.models.forward import IGNORED, answer_logps
 from alignkit.objectives import GroupLogps, GroupObjective
@@ -76,6 +77,14 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
     def updates_per_generation(self) -> float:
         """Optimizer steps between two generations; below 1 where one step takes several."""
         return self.args.steps_per_generation * self.num_iterations / self.args.gradient_accumulation_steps
+
+    def get_train_dataloader(self) -> DataLoader:
+        """TRL's, which leaves out the prompts that would not fill a generation."""
+        return GeneratingTrainer.get_train_dataloader(self)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """TRL's, filled up by accelerate with whole groups."""
+        return GeneratingTrainer.get_eval_dataloader(self, eval_dataset)
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """transformers'. What an update divides by is counted with its generation, not here."""
@@ -208,6 +217,9 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
     def _note(self, sums: dict[str, tuple[Tensor, Tensor]]) -> None:
         mode = "train" if self.model.training else "eval"
         reduced = {name: (total.item(), count.item()) for name, (total, count) in self._reduce(sums).items()}
+        total, count = reduced.pop("loss")
+        if mode == "eval" and count:
+            self._evaluated.append((total / count, count))
         _seams.record(self, mode, {name: total / count for name, (total, count) in reduced.items() if count})
 
     def _keep_columns(self) -> None:

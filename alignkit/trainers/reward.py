@@ -17,6 +17,7 @@ from alignkit.models.read_once import is_frozen, read_once
 from alignkit.models.shared_states import share_prompts
 from alignkit.objectives import RewardObjective, RewardScores
 from alignkit.trainers import _seams
+from alignkit.trainers._last_batch import weight_of
 from alignkit.trainers._objective import Inputs, ObjectiveTrainer
 
 RANKED = "answers_ids"  # column of a ranking's tokens, best answer first
@@ -79,13 +80,15 @@ class RewardTrainer(ObjectiveTrainer, trl.RewardTrainer):
     ) -> Any:
         outputs = model(**self._model_inputs(inputs), use_cache=False)
         scores = outputs.logits.squeeze(-1)
-        value, sums = self._loss(self.batch(inputs, scores), num_items_in_batch)
+        weight = weight_of(inputs)
+        value, sums = self._loss(self.batch(inputs, scores), num_items_in_batch, weight)
         ends = torch.stack((scores.detach().min(), -scores.detach().max())).float()
+        ends = torch.where(torch.as_tensor(weight > 0, device=ends.device), ends, torch.inf)
         lowest, highest = self.accelerator.gather(ends[None]).amin(dim=0).tolist()
         mode = "train" if self.model.training else "eval"
         _seams.record(self, mode, {"min_reward": lowest, "max_reward": -highest})
         sums["mean_reward"] = (scores.detach().sum(), torch.tensor(len(scores), device=scores.device))
-        self._record(sums, inputs["attention_mask"].sum())
+        self._record(sums, inputs["attention_mask"].sum(), weight)
         return (value, outputs) if return_outputs else value
 
     def _read_once(self) -> None:

@@ -12,6 +12,7 @@ from trl import KTOTrainer
 from alignkit.models.forward import answer_logps
 from alignkit.objectives import UnpairedLogps, UnpairedObjective
 from alignkit.trainers import _seams
+from alignkit.trainers._last_batch import weight_of
 from alignkit.trainers._objective import Inputs, ObjectiveTrainer, Sums
 from alignkit.trainers._sampling import BothClasses, Mismatched
 
@@ -23,11 +24,12 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
 
     Of the same collated batch TRL's loss, gradient and KL estimate are reproduced. The batches differ: TRL keeps the
     file's order, which for pairs is blocks of liked, then of disliked answers, and fixes the mismatched answers when
-    the data are prepared. Here every epoch shuffles anew, every micro-batch (on all ranks) holds both classes, and
-    mismatched answers come from it. Their reference cannot be computed before training, as they change.
+    the data are prepared. Here every epoch shuffles anew, every whole micro-batch (on all ranks) holds both classes,
+    and mismatched answers come from it. Their reference cannot be computed before training, as they change.
     """
 
     family = UnpairedObjective
+    stand_in = (0, 0)  # the row, and that of its mismatched answer
     beside_model = (
         "label",
         "reference",
@@ -73,7 +75,8 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
             rows = self._mismatched(inputs)
             mismatched = answer_logps(model, rows, shared_prefix=self.shared_prefix, fields=()).logps.sum(dim=1)
         gap = mismatched - mismatched_reference
-        total, count = self._reduce({"kl": (gap.sum(), torch.tensor(gap.numel(), device=gap.device))})["kl"]
+        gaps = {"kl": (gap.sum(), torch.tensor(gap.numel(), device=gap.device))}
+        total, count = self._reduce(gaps, weight_of(inputs))["kl"]
         known = {**inputs, "reference": reference, "kl": total / count}
         return super().compute_loss(model, known, return_outputs, num_items_in_batch)
 
@@ -106,7 +109,6 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
             block=_seams.train_batch_size(self) * self.args.world_size,
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
             epoch=lambda: int(self.state.epoch or 0),
-            fill=not self.args.dataloader_drop_last,
         )
 
     def _get_eval_sampler(self, eval_dataset: Any) -> BothClasses:
@@ -116,7 +118,6 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
             block=self.args.per_device_eval_batch_size * self.args.world_size,
             seed=self.args.seed,
             epoch=lambda: 0,
-            fill=False,
         )
 
     def _mismatched(self, inputs: Inputs) -> Inputs:

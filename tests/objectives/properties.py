@@ -184,7 +184,7 @@ def assert_split_invariant(objective: Objective, batch: Batch) -> None:
     singles = list(range(length + 1))
     for cuts in (singles, [0, 1, length], [0, length - 1, length], [0, 0, length // 2, length, length]):
         pieces = [rows(whole, start, stop) for start, stop in pairwise(cuts)]
-        statistics = _summed([objective.statistics(piece) for piece in pieces])
+        statistics = summed([objective.statistics(piece) for piece in pieces])
         results = [objective(replace(piece, statistics=statistics)) for piece in pieces]
         total = sum(result.terms.sum() for result in results) / sum(result.count for result in results)
         assert_close(total, loss, rtol=1e-12, atol=1e-12)
@@ -255,6 +255,6 @@ def extremes(batch: Batch, size: float, patterns: int = 16) -> Iterator[Batch]:
         yield replace(batch, **changed)
 
 
-def _summed(statistics: list) -> dict[str, tuple[Tensor, Tensor]]:
+def summed(statistics: list) -> dict[str, tuple[Tensor, Tensor]]:
     names = statistics[0]
     return {name: tuple(sum(piece[name][part] for piece in statistics).detach() for part in (0, 1)) for name in names}

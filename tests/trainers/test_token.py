@@ -19,6 +19,7 @@ def test_the_limits_are_trl_to_the_last_bit(tmp_path, objective, loss, peft, ste
     ours = train(TokenTrainer, SFTConfig, tmp_path, TEXTS, args=args, peft_config=peft, objective=objective)
     gaps = differences(ours, theirs)
     assert {"loss", "grad_norm", "eval_loss", "entropy", "mean_token_accuracy", "num_tokens"} <= set(gaps)
+    assert gaps.pop("eval_loss") <= 1e-6  # transformers rounds when it averages copies of it
     assert {name: gap for name, gap in gaps.items() if gap} == {}
 
 
