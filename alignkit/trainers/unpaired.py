@@ -77,7 +77,7 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
         gap = mismatched - mismatched_reference
         gaps = {"kl": (gap.sum(), torch.tensor(gap.numel(), device=gap.device))}
         total, count = self._reduce(gaps, weight_of(inputs))["kl"]
-        known = {**inputs, "reference": reference, "kl": total / count}
+        known = {**inputs, "reference": reference, "kl": total / count.clamp(min=1)}
         return super().compute_loss(model, known, return_outputs, num_items_in_batch)
 
     def compute_ref_log_probs(self, model: object, inputs: Inputs) -> tuple[Tensor, Tensor]:
