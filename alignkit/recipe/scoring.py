@@ -23,7 +23,7 @@ from alignkit.data.table import SHOWN
 from alignkit.data.teachers import COLUMN, Teacher, TeacherScores, answer_tokens, answers_only, key_of, write_scores
 from alignkit.models.cache import cache_folder, sha256
 from alignkit.models.load import load_config, load_model, load_tokenizer, locate
-from alignkit.models.precision import compute_dtype
+from alignkit.models.precision import compute_dtype, trainer_precision
 from alignkit.models.scoring import Scored, by_length, mean_logps
 from alignkit.models.spec import ModelSpec
 from alignkit.recipe.inspection import training_tokenizer, treatment_of
@@ -112,7 +112,9 @@ def check_teachers(teachers: Sequence[ModelSpec]) -> None:
 
 def scored_treatment(recipe: Recipe, data: Data) -> Treatment:
     """How rows are cut and masked for teachers: as for training, answers only."""
-    config = recipe.config_class(**{"output_dir": "runs", **recipe.train, "bf16": False, "report_to": "none"})
+    # on the device of the run: a configuration for another one would take the others' processes from it
+    options = {**recipe.train, **trainer_precision(recipe.model), "report_to": "none"}
+    config = recipe.config_class(**{"output_dir": "runs", **options})
     return answers_only(treatment_of(config), data.train)
 
 
