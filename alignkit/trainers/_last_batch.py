@@ -47,7 +47,7 @@ class StandIn:
         return {**self.collator(examples or [self.row]), WEIGHT: torch.tensor(int(bool(examples)))}
 
 
-def each_row_once(loader: DataLoader, row: Any) -> DataLoader:
+def each_row_once(loader: Any, row: Any) -> DataLoader:
     """accelerate's loader, filling up no batch; the dataset's `row` stands in on a rank that has none left.
 
     Streams, which have no sampler to look ahead in, are left as they are.
