@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+from shutil import which
 
 import pytest
 import torch
@@ -20,8 +21,9 @@ from alignkit.rewards.shared import load_members
 from alignkit.rewards.spec import EnsembleMember, RewardSpec
 from alignkit.trainers import Interrupted
 from tests.faults.runs import At
+from tests.launching import ROOT, SECONDS, accelerate, launch
 from tests.objectives.properties import assert_refuses
-from tests.recipes.runs import train, weights
+from tests.recipes.runs import RECIPES, train, weights
 
 FORMS = ["models", "lora", "heads"]
 PROMPTS, ANSWERS = ["What is a noun?", "Who?", "Why?"], ["A word. For example, cat.", "Me!", "Because it is so."]
@@ -90,6 +92,27 @@ def test_the_folder_is_a_reward_whose_members_score_as_they_do_alone(trained):
     for one in scaled.members:
         assert one.calibration == Calibration.read(folder / one.name.removeprefix("rm/"))
         assert one.calibration.count == 8  # both answers of four held-out pairs
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("trained", ["lora", "heads"], indirect=True)
+def test_two_processes_train_the_same_members(trained, tmp_path):
+    """Adapters under ZeRO-2, whose second member is prepared in a process that has trained one; heads under DDP."""
+    form, folder, _, _, _ = trained
+    config = RECIPES / "accelerate" / ("zero2-cpu.yaml" if form == "lora" else "ddp-cpu.yaml")
+    if form == "lora" and which("c++") is None:
+        pytest.skip("DeepSpeed needs a C++ compiler on CPUs")
+    options = [f"ensemble={{size: 2, form: {form}}}", "train.seed=7", f"train.output_dir={tmp_path / 'two'}"]
+    program = [*accelerate(config), str(ROOT / "scripts" / "train.py"), "bradley_terry/tiny", *options]
+    result = launch([*program, "train.per_device_train_batch_size=1"], tmp_path, 3 * SECONDS)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for member in ("member-0", "member-1"):
+        one, two = weights(folder / member), weights(tmp_path / "two" / member)
+        assert one.keys() == two.keys()
+        for name, tensor in one.items():
+            torch.testing.assert_close(two[name], tensor, rtol=0, atol=2e-5)
+    ours, theirs = (json.loads((place / "results.json").read_text()) for place in (tmp_path / "two", folder))
+    assert ours["members"] == theirs["members"]
 
 
 @pytest.mark.smoke
