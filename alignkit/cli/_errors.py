@@ -8,6 +8,8 @@
 | 4    | no room: disk or memory                                       |
 | 5    | an evaluation is incomplete                                   |
 | 75   | interrupted and saved: the same command with --resume auto    |
+
+75 is also the end of a run whose reward or judge is away for too long.
 """
 
 import errno
@@ -77,9 +79,18 @@ def run_errors() -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in _DISK:
             where = error.filename or "a file of the run"
             _end(f"{where}: {error.strerror}; make room or write another train.output_dir", NO_ROOM)
+        if _is_away(error):
+            _end(" ".join([f"{error};", *getattr(error, "__notes__", ["--resume auto goes on"])]), RESUMABLE)
         if _is_memory(error):
             _end(f"out of memory: {' '.join(str(error).split())[:200]}. What to change: {_MEMORY}", NO_ROOM)
         raise
+
+
+def _is_away(error: BaseException | None) -> bool:
+    """Whether a server that a run depends on, of rewards or judgments, gave no answer."""
+    from alignkit.remote import RemoteError
+
+    return error is not None and (isinstance(error, RemoteError) or _is_away(error.__cause__))
 
 
 def _is_memory(error: Exception) -> bool:

@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,9 +42,10 @@ def command(recipe: str, overrides: tuple[str, ...], resume: str, force: bool, a
     with run_errors(), ExitStack() as held:
         with user_errors():
             loaded = load(recipe, overrides)
-            if loaded.ensemble is not None:
-                return _ensemble(loaded)
             folder = output_folder(loaded)
+            if loaded.ensemble is not None:
+                held.enter_context(only_run_in(folder))
+                return _ensemble(loaded, resume=resume, force=force, adopt=adopt)
             checkpoint = starting_point(folder, resume, adopt)
             trainer = build(loaded, report=print_once, checkpoint=None if force else checkpoint)
             held.enter_context(only_run_in(folder))
@@ -65,13 +66,13 @@ def command(recipe: str, overrides: tuple[str, ...], resume: str, force: bool, a
             click.echo(f"hub:   {trainer.hub_model_id}")
 
 
-def _ensemble(recipe: "Recipe") -> None:
+def _ensemble(recipe: "Recipe", **start: Any) -> None:
     """Train all members, and print what they reach."""
     from alignkit.cli._data_report import print_once
     from alignkit.cli._progress import use_table
     from alignkit.recipe.ensemble.train import train_ensemble
 
-    results = train_ensemble(recipe, print_once, use_table)
+    results = train_ensemble(recipe, print_once, use_table, **start)
     if results is None:
         return
     if results.pairs:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alignkit.checkpoints import ASIDE, PRUNED
+from alignkit.checkpoints import ASIDE
 from alignkit.recipe.metrics_file import NAME
 
 Train = Callable[[list[str]], None]
@@ -38,7 +38,7 @@ class Tally:
 
     runs: int = 0
     kills: int = 0
-    unfinished: int = 0  # kills that left a save or a removal half done
+    unfinished: int = 0  # kills that left a save half done
 
     def __str__(self) -> str:
         return (
@@ -68,9 +68,8 @@ def soak(train: Train, recipe: str, overrides: Sequence[str], kills: int, seed: 
     expected = outcome(place / "whole")
     while tally.kills < kills:
         folder = place / f"run-{tally.runs}"
-        while tally.kills < kills and killed(start(train, options, folder), folder, draw, seconds):
-            tally.kills += 1
-            tally.unfinished += any((folder / name).exists() for name in (ASIDE, PRUNED))
+        while tally.kills < kills and killed(start(train, options, folder), folder, draw, seconds, tally):
+            pass
         if tally.kills == kills:
             finish(start(train, options, folder), folder)
         if outcome(folder) != expected:
@@ -101,11 +100,11 @@ def start(train: Train, options: Sequence[str], folder: Path) -> int:
         os._exit(code)
 
 
-def killed(run: int, folder: Path, draw: random.Random, seconds: float) -> bool:
+def killed(run: int, folder: Path, draw: random.Random, seconds: float, tally: Tally) -> bool:
     """Kill a run at a random moment; False where it ended before."""
-    in_save = draw.random() < IN_SAVES
+    in_save, before = draw.random() < IN_SAVES, saving(folder)
     life = draw.uniform(0, SAVE if in_save else LIFE * seconds)
-    while in_save and not (folder / ASIDE).exists():
+    while in_save and saving(folder) in (None, before):
         if ended(run, folder):
             return False
         time.sleep(LOOK)
@@ -116,7 +115,17 @@ def killed(run: int, folder: Path, draw: random.Random, seconds: float) -> bool:
         time.sleep(LOOK)
     os.kill(run, signal.SIGKILL)
     os.waitpid(run, 0)
+    tally.kills += 1
+    tally.unfinished += saving(folder) not in (None, before)
     return True
+
+
+def saving(folder: Path) -> int | None:
+    """Since when a save is under way, by the file system; None where none is. A kill leaves one behind."""
+    try:
+        return (folder / ASIDE).stat().st_ctime_ns
+    except FileNotFoundError:
+        return None
 
 
 def finish(run: int, folder: Path) -> None:

@@ -110,7 +110,7 @@ def averages(trainer: Any) -> dict[str, Any]:
         "loss": trainer._tr_loss.item(),
         "logged": trainer._globalstep_last_logged,
         "tokens": getattr(trainer, "_total_train_tokens", 0),
-        "metrics": dict(trainer._metrics["train"]),
+        "metrics": {name: list(values) for name, values in trainer._metrics["train"].items()},
     }
 
 
@@ -119,6 +119,7 @@ def set_averages(trainer: Any, saved: Mapping[str, Any]) -> None:
     trainer._tr_loss.fill_(saved["loss"])
     trainer._globalstep_last_logged = saved["logged"]
     trainer._total_train_tokens = saved["tokens"]
+    trainer._metrics["train"].clear()
     for name, values in saved["metrics"].items():
         trainer._metrics["train"][name] = list(values)
 

@@ -18,7 +18,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_utils import get_last_checkpoint
 
 from alignkit import checkpoints
-from alignkit.trainers import _seams
+from alignkit.trainers import _draws, _seams
 from alignkit.trainers._interruption import Interrupted, Interruption, StoppedInEvaluation
 from alignkit.trainers._watch import Watch
 
@@ -85,12 +85,26 @@ class SurvivingTrainer(Trainer):
             result = super().train(resume_from_checkpoint, *args, **kwargs)
         except StoppedInEvaluation:  # between two steps, so that a checkpoint is exact
             self._save_checkpoint(self.model, None)
+        except Exception as error:
+            if self.back_to_last_step():
+                self._save_checkpoint(self.model, None)
+                error.add_note(f"step {self.state.global_step} is saved; --resume auto goes on from it")
+            raise
         finally:
             self.interruption.release()
             self.watch.release()  # also where training failed: a process that goes on to something else is not missing
         if self.interrupted:
             raise Interrupted(f"stopped and saved at step {self.state.global_step}; --resume auto goes on")
         return result
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As transformers', with draws of its own: training is the same without it, and where it is cut short."""
+        with _draws.apart():
+            return super().evaluate(*args, **kwargs)
+
+    def back_to_last_step(self) -> bool:
+        """Undo what a step that failed has done so far, so that the one before can be saved; False where it cannot."""
+        return False
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """transformers'; no batches where the last step is done, from whose checkpoint it would go one step too far."""

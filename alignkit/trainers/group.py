@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from alignkit.models.forward import IGNORED, answer_logps
 from alignkit.objectives import GroupLogps, GroupObjective
-from alignkit.trainers import _seams
+from alignkit.trainers import _draws, _seams
 from alignkit.trainers._generation import GeneratingTrainer
 from alignkit.trainers._groups import (
     check_options,
@@ -44,6 +44,7 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
     num_generations_eval: int
     rewards: Tensor  # of the last generation on all ranks, (N,); NaN where no source scored the answer
     learns: bool = True  # whether the last generation had something to learn from
+    _answering: bool = False  # whether answers are being sampled and scored
 
     def __init__(self, *args: Any, objective: GroupObjective, **kwargs: Any) -> None:
         """TRL's arguments, `args` a GRPOConfig by keyword, whose options that the objective decides are left alone.
@@ -88,6 +89,8 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """transformers'. What an update divides by is counted with its generation, not here."""
+        seen = self.state.num_input_tokens_seen
+        self._before = self.state.global_step, seen, _draws.noted(), _seams.averages(self), _seams.rollout(self)
         return SurvivingTrainer.get_batch_samples(self, *args, **kwargs)
 
     def compute_loss(
@@ -184,7 +187,9 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
 
     def _generate_and_score_completions(self, inputs: list[Inputs]) -> Inputs:
         """TRL's, folded to prompts and their answers, with rewards, and with what updates will divide by."""
+        self._answering = True
         rows = super()._generate_and_score_completions(inputs)
+        self._answering = False
         answers = self.num_generations if self.model.training else self.num_generations_eval
         first = self.accelerator.process_index * len(inputs)
         rows["rewards"] = self.rewards[first : first + len(inputs)]
@@ -230,6 +235,18 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
         prompts = (row["prompt"] for row in self.train_dataset)
         lengths = (len(_seams.prompt_ids(self, prompt)) for prompt in prompts)
         check_prompts(lengths, getattr(config, "max_position_embeddings", None), self.args.max_completion_length)
+
+    def back_to_last_step(self) -> bool:
+        """Where answers could not be sampled or scored: by a server that is away, above all. On one process only."""
+        if not self._answering or self.accelerator.num_processes > 1 or self.state.global_step == 0:
+            return False
+        step, seen, draws, averages, rollout = self._before
+        if step == self.state.global_step:  # else it failed in an evaluation after this step, which left no trace
+            self.state.num_input_tokens_seen = seen
+            _draws.put_back(draws)
+            _seams.set_averages(self, averages)
+            _seams.restore_rollout(self, rollout)
+        return True
 
     def save_own(self, checkpoint: Path) -> None:
         """Also the answers that later updates still learn from, one file per process."""

@@ -69,8 +69,11 @@ def run(side: str, folder: Path, strike: Strike | None = None) -> int:
 
 def outcome(folder: Path) -> tuple[str, list[dict[str, float]]]:
     """SHA-256 of the weights of a run that ended, and what it logged."""
-    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    return digest, json.loads((folder / ENDED).read_text())
+    return digest(folder / "model.safetensors"), json.loads((folder / ENDED).read_text())
+
+
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _run(side: str, folder: Path, strike: Strike | None, cache: str) -> None:

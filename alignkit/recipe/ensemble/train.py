@@ -14,6 +14,7 @@ from alignkit.models.spec import Adapter
 from alignkit.recipe.build import build, load_recipe_data, load_recipe_model, output_folder, training_arguments
 from alignkit.recipe.ensemble.results import Results, results_of
 from alignkit.recipe.provenance import save_provenance
+from alignkit.recipe.resume import set_earlier_aside, starting_point
 from alignkit.recipe.schema import Recipe
 from alignkit.recipe.trackers import end_tracked_run
 from alignkit.rewards.shared import FILE
@@ -22,7 +23,12 @@ UNSHARDED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULT
 
 
 def train_ensemble(
-    recipe: Recipe, report: Callable[[DataReport], None] | None, prepare: Callable[[Any], None]
+    recipe: Recipe,
+    report: Callable[[DataReport], None] | None,
+    prepare: Callable[[Any], None],
+    resume: str = "never",
+    force: bool = False,
+    adopt: bool = False,
 ) -> Results | None:
     """Train every member, save them in OUTPUT/member-0 and so on, and say what they reach on the recipe's eval data.
 
@@ -33,13 +39,23 @@ def train_ensemble(
         recipe: one with an `ensemble`.
         report: called with the data report before the first model loads.
         prepare: called with each trainer before it trains.
+        resume: "auto" takes each member's newest whole checkpoint, its last one where it is done; "never" starts anew.
+        force: go on although recipe or data differ from the checkpoint's.
+        adopt: sign checkpoints with this user's key.
     """
+    if resume not in ("auto", "never"):
+        raise ValueError(f"--resume {resume}: an ensemble goes on from checkpoints of its members; write --resume auto")
     backbone = Backbone()
     members = [*member_recipes(recipe)]
     for number, member in enumerate(members):
-        trainer: Any = build(member, report if number == 0 else None, load=backbone.load)
+        place = output_folder(member)
+        checkpoint = starting_point(place, resume, adopt)
+        if checkpoint is None:
+            set_earlier_aside(place)
+        told = report if number == 0 else None
+        trainer: Any = build(member, told, load=backbone.load, checkpoint=None if force else checkpoint)
         prepare(trainer)
-        trainer.train()
+        trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_model()
         trainer.create_model_card()
         backbone.take_back(trainer)

@@ -55,18 +55,35 @@ def test_a_member_trained_alone_has_the_same_weights_to_the_last_bit(trained):
 
 
 @pytest.mark.smoke
-def test_a_signal_ends_the_ensemble_and_not_only_a_member(tmp_path):
-    section = "ensemble={size: 2, form: heads}"
-    recipe = load("bradley_terry/tiny", [section, f"train.output_dir={tmp_path}", "train.disable_tqdm=true"])
+def test_a_signal_ends_the_ensemble_which_goes_on_to_the_last_bit(trained, tmp_path):
+    form, whole, _, _, _ = trained
+    section = f"ensemble={{size: 2, form: {form}}}"
+    options = [section, "train.seed=7", f"train.output_dir={tmp_path}", "train.disable_tqdm=true"]
+    recipe = load("bradley_terry/tiny", options)
 
-    def prepare(trainer):
-        trainer.add_callback(At("on_step_begin", 0, lambda: signal.raise_signal(signal.SIGTERM)))
+    def interrupted(trainer):
+        if str(trainer.args.output_dir).endswith("member-1"):
+            trainer.add_callback(At("on_step_begin", 0, lambda: signal.raise_signal(signal.SIGTERM)))
 
     with pytest.raises(Interrupted, match="stopped and saved at step 1"):
-        training.train_ensemble(recipe, None, prepare)
-    assert (tmp_path / "member-0" / "checkpoint-1").is_dir()
-    assert not (tmp_path / "member-1").exists()
+        training.train_ensemble(recipe, None, interrupted)
+    assert (tmp_path / "member-1" / "checkpoint-1").is_dir()
     assert not (tmp_path / "ensemble.json").exists()
+    began: list[int] = []
+
+    def watched(trainer):
+        trainer.add_callback(At("on_step_begin", 1, lambda: began.append(1)))
+
+    training.train_ensemble(recipe, None, watched, "auto")
+    assert began == [1], "the first member is done, the second goes on from its first step"
+    for name in ("member-0", "member-1"):
+        expected = weights(whole / name)
+        assert all(torch.equal(tensor, expected[key]) for key, tensor in weights(tmp_path / name).items())
+
+
+def test_a_single_checkpoint_is_of_no_ensemble():
+    message = "--resume some/where: an ensemble goes on from checkpoints of its members; write --resume auto"
+    assert_refuses(message, training.train_ensemble, load("bradley_terry/tiny"), None, print, "some/where")
 
 
 @pytest.mark.smoke
