@@ -1,5 +1,6 @@
 """Faults on one of two ranks, one after the other in one launch; test_two_ranks.py starts it and reads what it says."""
 
+import json
 import os
 import signal
 import sys
@@ -7,12 +8,16 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from safetensors.torch import load_file
+
 from alignkit import checkpoints
 from alignkit.trainers import Diverged, Interrupted
-from tests.faults.runs import SAVED, At, trainer
+from tests.faults.runs import SAVED, At, Killed, killed, logged, trainer
 from tests.faults.test_nonfinite import Spoilt
 
 RANK = int(os.environ["RANK"])
+SIX = ("train.max_steps=6", "train.per_device_train_batch_size=2", "train.save_steps=100")
+HALFWAY = "train.save_steps=3"
 
 
 def say(text: str) -> None:
@@ -21,10 +26,9 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def run(folder: Path, *overrides: str):
-    options = (*SAVED, "train.max_steps=6", "train.per_device_train_batch_size=2", "train.save_steps=100")
-    options = [option for option in options if option != "train.save_steps=3"]
-    return trainer("dpo/tiny", folder, *options, *overrides)
+def run(folder: Path, *overrides: str, checkpoint: Path | None = None):
+    options = dict(option.partition("=")[::2] for option in (*SAVED, *SIX, *overrides))
+    return trainer("dpo/tiny", folder, *(f"{key}={value}" for key, value in options.items()), checkpoint=checkpoint)
 
 
 def a_signal_to_one(folder: Path) -> None:
@@ -48,6 +52,30 @@ def a_loss_that_is_none_on_one(folder: Path) -> None:
         say(f"{str(error).split('.')[0]}, at step {diverged.state.global_step}, weights finite {finite}")
 
 
+def nothing_happens(folder: Path) -> None:
+    whole = run(folder)
+    whole.train()
+    whole.save_model()
+    if RANK == 0:
+        (folder / "logged.json").write_text(json.dumps(logged(whole)))
+
+
+def both_killed(folder: Path) -> None:
+    cut = run(folder, HALFWAY)
+    cut.add_callback(At("on_step_end", 5, killed))
+    with suppress(Killed):
+        cut.train()
+    checkpoint = checkpoints.newest_whole(folder, say)
+    resumed = run(folder, HALFWAY, checkpoint=checkpoint)
+    resumed.train(resume_from_checkpoint=checkpoint)
+    whole = folder.with_name(nothing_happens.__name__)
+    expected = json.loads((whole / "logged.json").read_text())
+    gaps = [abs(ours[key] - one[key]) for ours, one in zip(logged(resumed), expected, strict=True) for key in one]
+    weights = load_file(whole / "model.safetensors")
+    gaps += [float((tensor - weights[name]).abs().max()) for name, tensor in resumed.model.state_dict().items()]
+    say(f"resumed from {checkpoint.name}, off by {max(gaps):.1e}")
+
+
 def one_hangs(folder: Path) -> None:
     hanging = run(folder)
     hanging.rank_timeout = 4.0
@@ -57,6 +85,8 @@ def one_hangs(folder: Path) -> None:
     say("went on")
 
 
+FAULTS = (a_signal_to_one, a_loss_that_is_none_on_one, nothing_happens, both_killed, one_hangs)
+
 if __name__ == "__main__":
-    for fault in (a_signal_to_one, a_loss_that_is_none_on_one, one_hangs):
+    for fault in FAULTS:
         fault(Path(sys.argv[1]) / fault.__name__)

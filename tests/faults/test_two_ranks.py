@@ -1,4 +1,4 @@
-"""A fault on one of two ranks stops both, in order, and by the name of the rank."""
+"""A fault on one of two ranks stops both, in order, and by the name of the rank; killed ones go on to 1e-6."""
 
 import pytest
 
@@ -20,6 +20,8 @@ def test_one_of_two(tmp_path):
     assert not (tmp_path / "a_loss_that_is_none_on_one" / "nonfinite-2-rank0.json").exists()
     assert (tmp_path / "a_loss_that_is_none_on_one" / "nonfinite-2.json").is_file()
     assert not [line for line in said if "went on" in line]
+    (gap,) = {line.rpartition("off by ")[2] for line in said if "resumed from checkpoint-3, " in line}
+    assert float(gap) <= 1e-6
     assert "nothing has moved for 4 s, and rank 1 on " in result.stderr
     assert "is behind the others; --resume auto goes on from the newest checkpoint" in result.stderr
     assert result.returncode != 0
