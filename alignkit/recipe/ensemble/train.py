@@ -48,10 +48,9 @@ def train_ensemble(
     backbone = Backbone()
     members = [*member_recipes(recipe)]
     for number, member in enumerate(members):
-        place = output_folder(member)
-        checkpoint = starting_point(place, resume, adopt)
+        checkpoint = starting_point(output_folder(member), resume, adopt)
         if checkpoint is None:
-            set_earlier_aside(place)
+            set_earlier_aside(output_folder(member))
         told = report if number == 0 else None
         trainer: Any = build(member, told, load=backbone.load, checkpoint=None if force else checkpoint)
         prepare(trainer)
@@ -60,15 +59,18 @@ def train_ensemble(
         trainer.create_model_card()
         backbone.take_back(trainer)
         end_tracked_run()
-    if not trainer.is_world_process_zero():
-        return None
+    return finished(recipe, members, trainer.args.max_length) if trainer.is_world_process_zero() else None
+
+
+def finished(recipe: Recipe, members: list[Recipe], max_length: int | None) -> Results:
+    """Make the folder of trained members an ensemble, and measure it."""
     folder = output_folder(recipe)
     data = load_recipe_data(recipe)
     save_provenance(recipe, folder, data.fingerprints)
     saved = [{"folder": f"member-{i}", "seed": member.train["seed"]} for i, member in enumerate(members)]
     listed: dict[str, Any] = {"form": form_of(recipe), "members": saved}
     (folder / FILE).write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
-    return results_of(folder, data.eval, recipe.model.precision, trainer.args.max_length)
+    return results_of(folder, data.eval, recipe.model.precision, max_length)
 
 
 def member_recipes(recipe: Recipe) -> Iterator[Recipe]:
