@@ -10,7 +10,6 @@ import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase, TextStreamer
 
 from alignkit.generation._sampler import Chat, Drawn
-from alignkit.models.prefill import read_prompts
 
 
 class ConversationTooLong(ValueError):
@@ -90,6 +89,8 @@ class TransformersSampler:
         return list(encoded["input_ids"])
 
     def _generate(self, prompts: list[list[int]], streamer: TextStreamer | None = None) -> list[Drawn]:
+        from alignkit.models.prefill import read_prompts  # here, since it brings peft and trl, which take seconds
+
         width = max(len(prompt) for prompt in prompts)
         padding, ends = self.tokenizer.pad_token_id, self._ends()
         rows = [[padding] * (width - len(prompt)) + prompt for prompt in prompts]

@@ -44,6 +44,13 @@ def test_help_needs_no_torch(tmp_path):
     assert not {"torch", "transformers", "trl"} & {*result.stdout.split()}
 
 
+def test_recipes_are_read_without_what_trains_them(tmp_path):
+    """TRL and peft take seconds, and half of the commands need neither."""
+    result = launch(["-c", "import sys, alignkit.recipe; print(*sys.modules)"], tmp_path)
+    assert "alignkit.recipe" in result.stdout.split()
+    assert not {"trl", "peft"} & {*result.stdout.split()}
+
+
 @pytest.mark.smoke
 def test_the_script_is_the_command(tmp_path):
     result = launch([str(ROOT / "scripts" / "train.py"), "dpo/tnyi"], tmp_path)
