@@ -36,6 +36,7 @@ from alignkit.models.load import load_model, load_tokenizer
 from alignkit.models.spec import Adapter, ModelSpec
 from alignkit.models.tiny import tiny
 from alignkit.recipe import RecipeError, load
+from alignkit.recipe.launch import find_config
 from alignkit.recipe.resume import starting_point
 from alignkit.rewards import rules
 from alignkit.trainers._survival import SurvivingTrainer
@@ -164,6 +165,22 @@ def test_a_recipe_with_a_tag(canary, tmp_path):
     works(canary, yaml.unsafe_load, (tmp_path / "x.yaml").read_text())
     with pytest.raises(RecipeError, match=r"the tag .* is not read; write the plain value"):
         load(tmp_path / "x.yaml")
+    assert not canary.file.exists()
+
+
+def test_an_accelerate_configuration_is_held_to_the_limits_of_a_recipe(canary, tmp_path):
+    file = tmp_path / "x.yaml"
+    file.write_text(f"compute_environment: !!python/object/apply:builtins.eval [{json.dumps(canary.code)}]\n")
+    works(canary, yaml.unsafe_load, file.read_text())
+    with pytest.raises(RecipeError, match=r"the tag .* is not read; write the plain value"):
+        find_config(str(file))
+    laughs = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10))
+    file.write_text(f"a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n{laughs}\n")
+    with pytest.raises(RecipeError, match=r"more than 50 aliases|more than 20000 values"):
+        find_config(str(file))
+    file.write_text("a: " + "b" * 2**20)
+    with pytest.raises(RecipeError, match="is larger than 256 KiB"):
+        find_config(str(file))
     assert not canary.file.exists()
 
 

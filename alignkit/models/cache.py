@@ -47,6 +47,7 @@ def built_once(name: str, build: Callable[[Path], None]) -> Path:
 
 def save_here(model: PreTrainedModel, folder: Path) -> None:
     """Save a model on whatever rank this is; transformers would write nothing, in silence, on any but the first."""
+    # this model alone saves everywhere, so its method is replaced
     model.should_save_on_this_rank = lambda is_main_process: True  # type: ignore[method-assign]
     model.save_pretrained(folder)
 

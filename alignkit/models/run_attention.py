@@ -65,7 +65,7 @@ def _over_runs(attention: Attention, over: Callable) -> Attention:
             return attention(module, query, key, value, attention_mask, **options)
         return over(attention, module, (query, key, value), packed, **options)
 
-    wrapped.over = over  # type: ignore[attr-defined]
+    wrapped.over = over  # type: ignore[attr-defined]  # a function may have attributes
     return wrapped
 
 

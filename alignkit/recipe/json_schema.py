@@ -99,7 +99,7 @@ def of_type(kind: Any) -> Schema:
     if kind is Any:
         return {}
     if dataclasses.is_dataclass(kind):
-        return of_dataclass(kind)  # type: ignore[arg-type]
+        return of_dataclass(kind)  # type: ignore[arg-type]  # is_dataclass narrows to no class
     if is_mapping(kind):
         return {"type": "object", "additionalProperties": of_type((get_args(kind) or (str, Any))[1])}
     if is_list(kind):
