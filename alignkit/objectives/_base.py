@@ -156,6 +156,15 @@ class GroupObjective(Objective):
         """What does nothing until the policy has left the one that answered; empty if nothing is."""
         return ""
 
+    @property
+    def asks_of_rewards(self) -> str:
+        """What every reward must be, for messages."""
+        return "rewards must be finite numbers"
+
+    def unusable(self, rewards: Tensor) -> Tensor:
+        """Which rewards are not that, bool of the same shape."""
+        return ~rewards.isfinite()
+
     def reward_statistics(self, rewards: Tensor) -> Mapping[str, tuple[Tensor, Tensor]]:
         """{name: (sum, count)} of what the formula needs to know about the rewards of a whole generation.
 

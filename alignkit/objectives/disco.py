@@ -16,6 +16,8 @@ Contrast = Literal["basic", "dro"]
 Divergence = Literal["k1", "k3"]
 Penalty = Literal["paper", "official"]
 
+ZERO_OR_ONE = "DisCO tells right from wrong answers: rewards must be 0 or 1"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DisCO(GroupObjective):
@@ -53,6 +55,13 @@ class DisCO(GroupObjective):
     @property
     def inert_on_policy(self) -> str:
         return "DisCO's KL constraint"
+
+    @property
+    def asks_of_rewards(self) -> str:
+        return ZERO_OR_ONE
+
+    def unusable(self, rewards: Tensor) -> Tensor:
+        return _neither(rewards)
 
     def statistics(self, batch: GroupLogps) -> Mapping[str, tuple[Tensor, Tensor]]:
         tokens = batch.mask.bool().sum()
@@ -92,7 +101,10 @@ class DisCO(GroupObjective):
 
 def _right(rewards: Tensor) -> Tensor:
     """Which answers are right, (P, G) bool. ValueError unless every reward is 0 or 1."""
-    if not torch.all((rewards == 0) | (rewards == 1)):
-        strange = rewards[(rewards != 0) & (rewards != 1)].unique().tolist()
-        raise ValueError(f"DisCO tells right from wrong answers: rewards must be 0 or 1; got {strange[:5]}")
+    if (neither := _neither(rewards)).any():
+        raise ValueError(f"{ZERO_OR_ONE}; got {rewards[neither].unique().tolist()[:5]}")
     return rewards == 1
+
+
+def _neither(rewards: Tensor) -> Tensor:
+    return (rewards != 0) & (rewards != 1)

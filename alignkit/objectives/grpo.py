@@ -81,6 +81,13 @@ class GRPO(GroupObjective):
     def counts_micro_batch(self) -> bool:
         return self.reduction == "bnpo"
 
+    @property
+    def asks_of_rewards(self) -> str:
+        return "rewards must be finite, or NaN where nobody scored an answer"
+
+    def unusable(self, rewards: Tensor) -> Tensor:
+        return rewards.isinf()
+
     def reward_statistics(self, rewards: Tensor) -> Mapping[str, tuple[Tensor, Tensor]]:
         if self.scaling != "batch":
             return {}

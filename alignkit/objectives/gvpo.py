@@ -47,7 +47,8 @@ class GVPO(GroupObjective):
         implicit = self.beta * log_ratios.sum(dim=2)
         residual = _centred(implicit) - _centred(batch.rewards)
         terms = residual.square().sum(dim=1) / (2 * max(residual.shape[1] - 1, 1))
-        return group_loss(terms, batch, {"residual": residual.square().mean(dim=1), "implicit_reward": implicit})
+        metrics = {"residual": residual.square().mean(dim=1), "implicit_reward": implicit, "kl": implicit / self.beta}
+        return group_loss(terms, batch, metrics)
 
 
 def _centred(values: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ class GeneratingTrainer(GRPOTrainer):
     accelerator: Any
     shared_prefix: bool
     num_generations: int
+    rewards: Tensor  # of the last generation on all ranks, (N,)
     samples: Samples | None = None
     recorder: Recorder | None = None
 
@@ -42,6 +43,7 @@ class GeneratingTrainer(GRPOTrainer):
         Raises:
             ValueError: samples that cannot be used.
         """
+        self._drawn: tuple[list[list[int]], Any] = ([], None)  # tokens of the last answers, and their log-probs
         if samples is not None:
             kwargs["reward_funcs"] = self._reward = RecordedReward(kwargs.get("reward_funcs"))
         super().__init__(*args, **kwargs)

@@ -25,6 +25,7 @@ from alignkit.trainers._groups import (
     with_statistics,
 )
 from alignkit.trainers._objective import Inputs, ObjectiveTrainer
+from alignkit.trainers._samples import shown
 from alignkit.trainers._survival import SurvivingTrainer
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
         super().__init__(*args, objective=objective, **{**kwargs, "args": config})
         if hasattr(dataset, "__len__"):
             self._check_window()
+        self._check_recorded_scores()
         if objective.inert_on_policy and self.updates_per_generation <= 1:
             logger.warning(
                 "one update per generation: the policy still is the one that answered, so %s does nothing; raise "
@@ -118,6 +120,8 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
             value = value + router_weight * aux_loss / steps
             sums["aux_loss"] = (aux_loss.detach(), torch.ones_like(aux_loss))
         mask = batch.mask.bool()
+        if batch.old_logps is not None:
+            sums["kl_old"] = (-batch.log_ratios().detach().sum(), mask.sum())  # KL(old || policy), nats a token
         sums["entropy"] = (batch.trained(batch.entropies.detach()).sum(), mask.sum())
         self._note(sums)
         return value
@@ -203,13 +207,31 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
         loss = self.objective(self._group_batch(groups, zeros, zeros))
         return {**groups, "count": self.accelerator.reduce(loss.count.to(device), "sum")}
 
-    def _calculate_rewards(self, *args: Any) -> Tensor:
-        scores = super()._calculate_rewards(*args)  # (N, sources), of all ranks
+    def _calculate_rewards(self, inputs: list[Inputs], prompts: list, completions: list, *args: Any) -> Tensor:
+        scores = super()._calculate_rewards(inputs, prompts, completions, *args)  # (N, sources), of all ranks
         weighted = (scores * self.reward_weights.to(scores.device)).nansum(dim=1)
         self.rewards = weighted.masked_fill(scores.isnan().all(dim=1), torch.nan)
+        self._check_rewards(completions)
         if self.model.training:
             self._warn_of_nothing_to_learn()
         return scores
+
+    def _check_rewards(self, completions: list[Any]) -> None:
+        """ValueError, on all ranks, for a reward that the objective cannot read; `completions` are this rank's."""
+        bad = self.objective.unusable(self.rewards)
+        if bad.any():
+            number = int(bad.nonzero()[0])
+            rank, place = divmod(number, len(completions))
+            mine = rank == self.accelerator.process_index
+            answer = shown(completions[place]) if mine else f"an answer of process {rank}"
+            raise ValueError(f"{self.objective.asks_of_rewards}; got {self.rewards[number]:g} for {answer}")
+
+    def _check_recorded_scores(self) -> None:
+        if self.samples is None:
+            return
+        scores = torch.tensor(self.samples.scores())
+        if (bad := self.objective.unusable(scores)).any():
+            raise ValueError(f"{self.objective.asks_of_rewards}; {self.samples.file} holds {scores[bad][0]:g}")
 
     def _warn_of_nothing_to_learn(self) -> None:
         """Once, when learning stops, not with every generation that follows."""
@@ -225,7 +247,18 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
         total, count = reduced.pop("loss")
         if mode == "eval" and count:
             self._evaluated.append((total / count, count))
-        _seams.record(self, mode, {name: total / count for name, (total, count) in reduced.items() if count})
+        means = {name: total / count for name, (total, count) in reduced.items() if count}
+        _seams.record(self, mode, {**means, **self._extremes(sums)})
+
+    def _extremes(self, sums: dict[str, tuple[Tensor, Tensor]]) -> dict[str, float]:
+        """The least and the most that a rank clips, under TRL's names."""
+        if "clip_ratio/low_mean" not in sums:
+            return {}
+        low, high = (sums[f"clip_ratio/{side}_mean"] for side in ("low", "high"))
+        shares = torch.stack([total / count for total, count in (low, high)])
+        ranks = self.accelerator.gather(shares[None].float())  # NaN where a rank has no tokens
+        least, most = ranks[:, 0].nan_to_num(nan=torch.inf).min(), ranks[:, 1].nan_to_num(nan=-torch.inf).max()
+        return {"clip_ratio/low_min": least.item(), "clip_ratio/high_max": most.item()}
 
     def _keep_columns(self) -> None:
         """Rows stay rows here: answers are sampled from them before there is a batch."""

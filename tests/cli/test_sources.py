@@ -26,7 +26,7 @@ def flat(schema, prefix):
 def test_keys_are_those_of_the_schema():
     sections = json_schema()["properties"]
     want = {}
-    for section in ("model", "data", "train", "summary", "evaluation", "sample"):
+    for section in ("model", "data", "train", "summary", "evaluation", "sample", "rl"):
         want |= flat(sections[section], section)
     for section in ("reward", "ensemble"):  # whose keys hold more than an override writes one by one
         want |= {f"{section}.{key}": about["description"] for key, about in sections[section]["properties"].items()}

@@ -1,4 +1,4 @@
-"""GroupTrainer in two processes: TRL's losses and gradients, step by step."""
+"""GroupTrainer in two processes: TRL's losses and gradients, step by step; a recorded run replayed."""
 
 import json
 
@@ -19,11 +19,15 @@ from tests.trainers.runs import group_trainer
 
 grpo_trainer.shuffle_sequence_dict = lambda rows: rows  # the same micro-batches for both
 folder, args, history = Path(sys.argv[1]), {"steps_per_generation": 2, "num_iterations": 2}, []
-for trainer, options in (
-    (GRPOTrainer, {"args": {**args, "beta": 0.1, "scale_rewards": "batch"}}),
-    (GroupTrainer, {"args": args, "objective": make("grpo", beta=0.1, scaling="batch"), "shared_prefix": False}),
+ours = {"args": args, "objective": make("grpo", beta=0.1, scaling="batch"), "shared_prefix": False}
+drawn = {"args": args, "objective": make("gvpo")}
+for name, trainer, options in (
+    ("theirs", GRPOTrainer, {"args": {**args, "beta": 0.1, "scale_rewards": "batch"}}),
+    ("ours", GroupTrainer, ours),
+    ("drawn", GroupTrainer, {**drawn, "record": True}),
+    ("read", GroupTrainer, {**drawn, "samples": folder / "drawn" / "samples.jsonl", "reward_funcs": None}),
 ):
-    run = group_trainer(folder / trainer.__name__, trainer, **options)
+    run = group_trainer(folder / name, trainer, **options)
     run.train()
     names = ("loss", "grad_norm", "entropy", "kl")
     history.append([{name: entry[name] for name in names} for entry in run.state.log_history[:-1]])
@@ -40,7 +44,8 @@ def test_two_processes_are_trl_step_by_step(tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
     found = json.loads((tmp_path / "history.json").read_text())
     assert found["world"] == 2
-    theirs, ours = found["history"]
+    theirs, ours, drawn, read = found["history"]
+    assert drawn == read  # every rank finds the recorded answers to its prompts
     assert len(theirs) == 4
     for trl, mine in zip(theirs, ours, strict=True):
         assert mine == pytest.approx(trl, abs=1e-5)

@@ -190,7 +190,7 @@ def test_recorded_answers_take_the_place_of_a_reward_and_of_a_generator(recipe, 
     samples = write(json.dumps({"prompt": "0 + 1 =", "answers": ["1"] * 4, "scores": [1, 0, 0, 1]}), "samples.jsonl")
     read = recipe("reward=null", "rl={samples: samples.jsonl}")
     assert read.resolved()["rl"] == {"samples": str(Path(samples).resolve()), "record": False}
-    with pytest.raises(ValueError, match=r"^prompt 1, '1 \+ 1 =', has 0 answers in .*samples\.jsonl; train\.num_gen"):
+    with pytest.raises(ValueError, match=r"^prompt \d, '\d \+ 1 =', has 0 answers in .*samples\.jsonl; train"):
         build(recipe("reward=null", "rl={samples: samples.jsonl}", "train.max_steps=-1"))
 
 
@@ -199,7 +199,7 @@ def test_recorded_answers_take_the_place_of_a_reward_and_of_a_generator(recipe, 
     [
         (
             ["rl={samples: rows.jsonl, record: true}"],
-            "rl: record = True has nothing to write where samples are read; keep one of the two",
+            "rl.record = True has nothing to write where samples are read; keep one of the two",
         ),
         (["rl={samples: none.jsonl}"], "rl.samples = 'none.jsonl' does not exist"),
         (

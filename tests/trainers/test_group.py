@@ -1,5 +1,6 @@
 """GroupTrainer against GRPOTrainer step by step, and what it refuses, warns of, logs and resumes."""
 
+import json
 import logging
 
 import pytest
@@ -13,7 +14,7 @@ from tests.trainers.runs import LORA, differences, group_trainer
 
 pytestmark = pytest.mark.smoke
 
-ABSENT = {"clip_ratio/low_min", "clip_ratio/high_max", "policy_loss", "entropy_coef"}  # TRL logs them, we do not
+ABSENT = {"policy_loss", "entropy_coef"}  # TRL logs them, we do not
 ONE_UPDATE = {"gradient_accumulation_steps": 2}
 SEVERAL = {"gradient_accumulation_steps": 1, "steps_per_generation": 2, "num_iterations": 2}
 PART = {"gradient_accumulation_steps": 4, "steps_per_generation": 2}  # an update learns from two generations
@@ -85,6 +86,11 @@ def test_every_method_trains_through_our_forward(tmp_path, name):
     assert all(torch.isfinite(torch.tensor(entry["loss"])) for entry in history[:-1])
     extra = {"grpo": "clip_ratio/region_mean", "disco": "kl_excess", "gvpo": "residual", "reinforce": "entropy"}
     assert extra[name] in history[0]
+    logged_always = {"reward", "reward_std", "rewards/answer_reward/mean", "rewards/answer_reward/std", "kl_old"}
+    logged_always |= {"frac_reward_zero_std", "entropy", "completions/mean_length", "completions/clipped_ratio"}
+    assert logged_always <= set(history[0])
+    assert history[0]["kl_old"] == pytest.approx(0, abs=1e-6)
+    assert history[-2]["kl_old"] != 0
     assert run.ref_model is None
 
 
@@ -190,12 +196,52 @@ def test_refusals(tmp_path):
         group_trainer(tmp_path, objective=make("dpo"))
 
 
-def test_rewards_that_disco_cannot_read_fail_before_the_first_step(tmp_path):
-    run = group_trainer(
-        tmp_path, objective=make("disco"), reward_funcs=lambda completions, **_: [0.5] * len(completions)
-    )
-    assert_refuses("DisCO tells right from wrong answers: rewards must be 0 or 1; got [0.5]", run.train)
+@pytest.mark.parametrize(
+    ("name", "strange", "message"),
+    [
+        ("disco", 0.5, "DisCO tells right from wrong answers: rewards must be 0 or 1; got 0.5 for "),
+        ("gvpo", None, "rewards must be finite numbers; got nan for "),
+        ("reinforce", float("nan"), "rewards must be finite numbers; got nan for "),
+        ("grpo", float("inf"), "rewards must be finite, or NaN where nobody scored an answer; got inf for "),
+    ],
+)
+def test_a_reward_that_a_method_cannot_read_is_named_before_the_first_step(tmp_path, name, strange, message):
+    """The third of four, with its answer."""
+    said = []
+
+    def reward(completions, **_):
+        said.extend(completions)
+        return [0.0, 1.0, strange, 1.0]
+
+    run = group_trainer(tmp_path, objective=make(name), reward_funcs=reward)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared below
+        run.train()
+    assert str(caught.value) == message + repr(said[2])
     assert run.state.global_step == 0
+
+
+def test_recorded_rewards_are_read_before_the_first_step(tmp_path):
+    file = tmp_path / "samples.jsonl"
+    row = {"prompt": "The cat", "answers": ["a", "b", "c", "d"], "scores": [0, 0.5, 1, 1]}
+    file.write_text(json.dumps(row) + "\n")
+    what = f"DisCO tells right from wrong answers: rewards must be 0 or 1; {file} holds 0.5"
+    assert_refuses(what, group_trainer, tmp_path, objective=make("disco"), samples=file, rows=[{"prompt": "The cat"}])
+
+
+@pytest.mark.parametrize("name", ["grpo", "disco", "gvpo", "reinforce"])
+@pytest.mark.parametrize("right", [0.0, 1.0], ids=["all wrong", "all right"])
+def test_groups_without_a_better_answer_give_no_gradient(tmp_path, name, right):
+    run = group_trainer(
+        tmp_path,
+        objective=make(name),
+        reward_funcs=lambda completions, **_: [right] * len(completions),
+        args={"max_steps": 1},
+    )
+    before = [weight.clone() for weight in run.model.parameters()]
+    (step, _) = logged(run)
+    assert step["frac_reward_zero_std"] == 1
+    assert step["grad_norm"] == 0
+    assert all(torch.equal(old, new) for old, new in zip(before, run.model.parameters(), strict=True))
 
 
 def test_a_regulariser_that_does_nothing_is_named(tmp_path, caplog):
