@@ -11,6 +11,7 @@ pytestmark = pytest.mark.smoke
 AT_RANDOM = (*SAVED, "train.max_steps=6", "train.logging_steps=2")
 ADAPTER = ("model.adapter.rank=2",)
 TWO_UPDATES = ("train.num_iterations=2",)  # of every generation; steps 3 and 4 learn from the same answers
+SHORT = ("data.train.0.limit=4",)  # prompts: an epoch is two generations
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ TWO_UPDATES = ("train.num_iterations=2",)  # of every generation; steps 3 and 4 
         ("srpo/tiny", ADAPTER),
         ("bradley_terry/tiny", ()),
         ("grpo/tiny", TWO_UPDATES),
-        ("grpo/tiny", ADAPTER),
+        ("grpo/tiny", (*ADAPTER, *SHORT)),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value) or "full",
 )
