@@ -62,7 +62,8 @@ def recipe_keys(method: str | None = None) -> dict[str, str]:
         keys |= {f"objective.{key}": text for key, text in _fields(PACKAGE / "objectives" / f"{name}.py")}
     for section, (file, cls) in SECTIONS.items():
         keys |= {f"{section}.{key}": text for key, text in _fields(PACKAGE / file, cls)}
-    return keys | {f"train.{key}": text for key, text in _trl_options()} | {"report": "where metrics go"}
+    keys |= {f"train.{key}": text for key, text in _trl_options()}
+    return keys | {"report": "where metrics go", "profile": "true says where the time of a few steps goes"}
 
 
 def _trl_options() -> Iterator[tuple[str, str]]:

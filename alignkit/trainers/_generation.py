@@ -133,8 +133,8 @@ class GeneratingTrainer(GRPOTrainer):
     def _write(self, recorder: Recorder, inputs: list[dict[str, Any]], rows: dict[str, Any]) -> None:
         """A row for each prompt of all ranks, by the first of them."""
         logps = rows.get("sampling_per_token_logps", rows.get("old_per_token_logps"))
-        if logps is None:
-            logps = self._policy_logps(rows)
+        if logps is None:  # TRL leaves the old policy's out where they are those of the first update
+            logps = _seams.policy_logps(self, rows)
         size, first = self.num_generations, self.accelerator.process_index * len(inputs)
         ids, _ = self._drawn
         found = [
@@ -152,14 +152,6 @@ class GeneratingTrainer(GRPOTrainer):
         everyone = gather_object(found)
         if self.accelerator.is_main_process:
             recorder(everyone)
-
-    def _policy_logps(self, rows: dict[str, Any]) -> Tensor:
-        """TRL leaves the old policy's log-probs out where they are those of the first update."""
-        ids, mask = (torch.cat([rows[f"prompt_{of}"], rows[f"completion_{of}"]], dim=1) for of in ("ids", "mask"))
-        width, batch = rows["completion_ids"].shape[1], self.args.per_device_train_batch_size
-        with torch.no_grad():
-            logps, *_ = self._get_per_token_logps_and_entropies(self.model, ids, mask, width, batch)
-        return logps
 
     def rollout(self) -> dict[str, Any]:
         """Where this process is within a generation, and in the files of answers; plain values and tensors."""

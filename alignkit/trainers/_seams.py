@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+from torch import Tensor
+
 TOUCHED = {
     "methods": (
         "_set_signature_columns_if_needed",
@@ -79,6 +82,15 @@ def rollout(trainer: Any) -> dict[str, Any]:
 def restore_rollout(trainer: Any, found: Mapping[str, Any]) -> None:
     """Put a GRPOTrainer where `rollout` found it."""
     trainer._step, trainer._buffered_inputs = found["step"], found["batches"]
+
+
+@torch.no_grad()
+def policy_logps(trainer: Any, rows: Mapping[str, Tensor]) -> Tensor:
+    """Log-probs of the answers of a generation, (N, T), by the policy of a GRPOTrainer, in batches as TRL takes them."""
+    ids, mask = (torch.cat([rows[f"prompt_{of}"], rows[f"completion_{of}"]], dim=1) for of in ("ids", "mask"))
+    width, batch = rows["completion_ids"].shape[1], trainer.args.per_device_train_batch_size
+    logps, *_ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, width, batch)
+    return logps
 
 
 @contextmanager

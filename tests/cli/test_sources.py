@@ -34,7 +34,7 @@ def test_keys_are_those_of_the_schema():
     for name in objectives.names():
         want |= flat(of_dataclass(objectives.find(name)), "objective")
     found = _sources.recipe_keys()
-    assert {*found} - {"objective.name", "report"} == {*want}
+    assert {*found} - {"objective.name", "report", "profile"} == {*want}
     assert {section.split(".")[0] for section in found} == {*sections}
     assert found["model.adapter.rank"] == want["model.adapter.rank"]
     assert found["train.warmup_steps"] == want["train.warmup_steps"]
