@@ -86,7 +86,7 @@ def restore_rollout(trainer: Any, found: Mapping[str, Any]) -> None:
 
 @torch.no_grad()
 def policy_logps(trainer: Any, rows: Mapping[str, Tensor]) -> Tensor:
-    """Log-probs of the answers of a generation, (N, T), by the policy of a GRPOTrainer, in batches as TRL takes them."""
+    """Log-probs of a generation's answers, (N, T), by the policy of a GRPOTrainer, in batches as TRL takes them."""
     ids, mask = (torch.cat([rows[f"prompt_{of}"], rows[f"completion_{of}"]], dim=1) for of in ("ids", "mask"))
     width, batch = rows["completion_ids"].shape[1], trainer.args.per_device_train_batch_size
     logps, *_ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, width, batch)

@@ -46,6 +46,7 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
     rewards: Tensor  # of the last generation on all ranks, (N,); NaN where no source scored the answer
     learns: bool = True  # whether the last generation had something to learn from
     _answering: bool = False  # whether answers are being sampled and scored
+    _before: tuple[Any, ...]  # where the run was when the step began
 
     def __init__(self, *args: Any, objective: GroupObjective, **kwargs: Any) -> None:
         """TRL's arguments, `args` a GRPOConfig by keyword, whose options that the objective decides are left alone.

@@ -74,11 +74,17 @@ def test_only_the_seams_touch_private_names():
         own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
         own |= {  # ObjectiveTrainer's, for its subclasses
             "_columns",
+            "_evaluated",
             "_loss",
             "_model_inputs",
             "_over_ranks",
             "_record",
             "_reduce",
+        }
+        own |= {
+            node.target.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
         }
         own |= {
             node.attr
