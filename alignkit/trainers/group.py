@@ -93,7 +93,7 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """transformers'. What an update divides by is counted with its generation, not here."""
         seen = self.state.num_input_tokens_seen
-        self._before = self.state.global_step, seen, _draws.noted(), _seams.averages(self), _seams.rollout(self)
+        self._before = self.state.global_step, seen, _draws.noted(), _seams.averages(self), self.rollout()
         return SurvivingTrainer.get_batch_samples(self, *args, **kwargs)
 
     def compute_loss(
@@ -279,7 +279,7 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
             self.state.num_input_tokens_seen = seen
             _draws.put_back(draws)
             _seams.set_averages(self, averages)
-            _seams.restore_rollout(self, rollout)
+            self.restore_rollout(rollout)
         return True
 
     def save_own(self, checkpoint: Path) -> None:
