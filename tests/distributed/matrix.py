@@ -1,6 +1,6 @@
 """What each process of a launch runs: every trainer, with all weights and with an adapter, one after the other.
 
-An epoch ends with one row where two processes expect four, so that one of them has none. Plain SGD, because AdamW
+An epoch ends with fewer rows than two processes take, so that one of them has none. Plain SGD, because AdamW
 divides by the size of gradients and so makes rounding errors of tiny ones large.
 """
 
