@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 from alignkit.generation import Chat, TransformersSampler
 from alignkit.lab import Claim, Experiment
 from alignkit.lab._experiment import Row, above
+from alignkit.objectives import GroupObjective
 from alignkit.recipe import load
 from alignkit.recipe.build import training_arguments
 from alignkit.rewards import Combine
@@ -65,7 +66,7 @@ class OveroptimizationRL(Experiment):
         source = self.source()
         world = source.world("text")
         assert isinstance(world, Text)
-        found = []
+        found: list[Row] = []
         for share in self.flips:
             for seed in range(self.seeds):
                 setting = source.setting(world, seed, share)
@@ -87,6 +88,7 @@ class OveroptimizationRL(Experiment):
 
         with tempfile.TemporaryDirectory() as folder:
             recipe = load("grpo/tiny", self._settings(folder, seed))
+            assert isinstance(recipe.objective, GroupObjective)
             trainer = GroupTrainer(
                 world.policy(),
                 args=training_arguments(recipe),

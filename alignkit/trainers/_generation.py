@@ -27,6 +27,7 @@ class GeneratingTrainer(GRPOTrainer):
     args: Any
     model: Any
     accelerator: Any
+    train_dataset: Any
     shared_prefix: bool
     num_generations: int
     rewards: Tensor  # of the last generation on all ranks, (N,)

@@ -10,6 +10,8 @@ from trl.trainer.utils import RepeatSampler
 class PromptOrder(RepeatSampler):
     """TRL's order, told by the number of the epoch: TRL's own starts over where a run is resumed in a later one."""
 
+    seed: int
+
     def __init__(self, *args: Any, epoch: Callable[[], int], **kwargs: Any) -> None:
         """TRL's arguments. `epoch` is asked when a pass begins."""
         super().__init__(*args, **kwargs)
