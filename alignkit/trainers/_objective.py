@@ -126,14 +126,16 @@ class ObjectiveTrainer(SurvivingTrainer):
         self._record({**sums, **self.metrics(inputs, answers)}, _tokens(inputs), weight)
         return value
 
-    def evaluation_loop(self, dataloader: DataLoader, description: str, **kwargs: Any) -> Any:
+    def evaluation_loop(
+        self, dataloader: DataLoader, description: str, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
+    ) -> Any:
         """transformers', with the loss of all rows, where it averages those of batches, however full they are."""
         self._evaluated = []
-        output: Any = super().evaluation_loop(dataloader, description, **kwargs)
+        kwargs["metric_key_prefix"] = metric_key_prefix
+        output: Any = super().evaluation_loop(dataloader, description, *args, **kwargs)
         if self._evaluated:
             total = sum(mean * count for mean, count in self._evaluated)
-            prefix = kwargs.get("metric_key_prefix", "eval")
-            output.metrics[f"{prefix}_loss"] = total / sum(count for _, count in self._evaluated)
+            output.metrics[f"{metric_key_prefix}_loss"] = total / sum(count for _, count in self._evaluated)
         return output
 
     def _loss(
