@@ -72,6 +72,17 @@ def test_the_script_installs_what_constraints_say(extras, installed, tmp_path):
     ]
 
 
+def test_volumes_belong_to_who_writes_into_them():
+    """A named volume takes the owner of the folder that it covers, and is root's where there is none."""
+    compose = YAML(typ="safe").load(ROOT / "docker" / "compose.yaml")
+    image = (ROOT / "docker" / "Dockerfile.cuda").read_text(encoding="utf-8")
+    made = image.partition("install --directory --owner=1000 --group=1000")[2].partition("\nUSER")[0]
+    named = [volume.split(":") for volume in compose["services"]["trainer"]["volumes"]]
+    folders = [folder for name, folder in named if name in compose["volumes"]]
+    assert folders == ["/home/alignkit/.cache/huggingface", "/home/alignkit/.local/state"]
+    assert {*folders, *(folder.rpartition("/")[0] for folder in folders)} <= {*made.split()}
+
+
 def test_the_trainer_waits_for_its_judge():
     services = YAML(typ="safe").load(ROOT / "docker" / "compose.yaml")["services"]
     assert services["trainer"]["depends_on"] == {"judge": {"condition": "service_healthy"}}
