@@ -81,11 +81,17 @@ def whole(inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     return ids.flatten(0, 1), mask.flatten(0, 1)
 
 
-def why_nothing_is_learned(rewards: Tensor, answers: int, truncated: float) -> str:
+def why_nothing_is_learned(rewards: Tensor, answers: int, truncated: float, masked: bool = False) -> str:
     """Reason why no answer of a generation is better than another one to the same prompt; empty if one is.
 
-    `rewards` (N,) in groups of `answers`; `truncated` is the share of answers that were cut off.
+    `rewards` (N,) in groups of `answers`; `truncated` is the share of answers that were cut off, which count for
+    nothing where they are `masked`.
     """
+    if truncated == 1 and masked:
+        return (
+            "every answer was cut off at max_completion_length and mask_truncated_completions leaves such answers out; "
+            "raise the one or remove the other"
+        )
     groups = rewards.view(-1, answers)
     if (groups != groups[:, :1]).any():
         return ""

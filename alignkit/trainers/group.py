@@ -237,7 +237,8 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
     def _warn_of_nothing_to_learn(self) -> None:
         """Once, when learning stops, not with every generation that follows."""
         truncated = _seams.last_metric(self, "train", "completions/clipped_ratio")
-        reason = why_nothing_is_learned(self.rewards, self.num_generations, truncated)
+        masked = self.args.mask_truncated_completions
+        reason = why_nothing_is_learned(self.rewards, self.num_generations, truncated, masked)
         if reason and self.learns and self.accelerator.is_main_process:
             logger.warning("nothing can be learned from this generation: %s", reason)
         self.learns = not reason

@@ -267,6 +267,11 @@ def test_a_run_that_cannot_learn_says_why_once(tmp_path, caplog):
 def test_reasons():
     mixed = torch.tensor([1.0, 0, 1, 1])
     assert why_nothing_is_learned(mixed, 2, truncated=1.0) == ""
+    assert why_nothing_is_learned(mixed, 2, truncated=0.9, masked=True) == ""
+    assert why_nothing_is_learned(mixed, 2, truncated=1.0, masked=True) == (
+        "every answer was cut off at max_completion_length and mask_truncated_completions leaves such answers out; "
+        "raise the one or remove the other"
+    )
     apart = why_nothing_is_learned(torch.tensor([1.0, 1, 0, 0]), 2, truncated=0.5)
     assert apart == (
         "no prompt has answers with two different rewards; raise num_generations or mix in easier or harder prompts"
