@@ -1,4 +1,7 @@
-"""Faults on one of two ranks, one after the other in one launch; test_two_ranks.py starts it and reads what it says."""
+"""Faults on one of two ranks, one after the other in a launch; test_two_ranks.py starts it and reads what it says.
+
+on_two_ranks.py FOLDER FAULT...
+"""
 
 import json
 import os
@@ -85,8 +88,14 @@ def one_hangs(folder: Path) -> None:
     say("went on")
 
 
-FAULTS = (a_signal_to_one, a_loss_that_is_none_on_one, nothing_happens, both_killed, one_hangs)
+def one_dies(folder: Path) -> None:
+    dying = run(folder, "train.save_steps=1")
+    if RANK == 1:
+        dying.add_callback(At("on_step_begin", 2, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+    dying.train()
+    say("went on")
+
 
 if __name__ == "__main__":
-    for fault in FAULTS:
-        fault(Path(sys.argv[1]) / fault.__name__)
+    for fault in sys.argv[2:]:
+        globals()[fault](Path(sys.argv[1]) / fault)

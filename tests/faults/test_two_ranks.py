@@ -2,15 +2,35 @@
 
 import pytest
 
+from alignkit import checkpoints
 from tests.launching import ROOT, launch, torchrun
 
 pytestmark = pytest.mark.smoke
 
 
+FAULTS = ("a_signal_to_one", "a_loss_that_is_none_on_one", "nothing_happens", "both_killed", "one_hangs")
+
+
+def done(folder, *faults):
+    """What both ranks said, and the launch."""
+    program = [*torchrun(2), str(ROOT / "tests" / "faults" / "on_two_ranks.py"), str(folder), *faults]
+    result = launch(program, folder, ACCELERATE_USE_CPU="true")
+    return [line for line in result.stdout.splitlines() if line.startswith("rank ")], result
+
+
+def test_a_rank_that_dies_is_named_and_the_other_stops(tmp_path):
+    said, result = done(tmp_path, "one_dies")
+    assert result.returncode != 0
+    assert not said, "the other went on"
+    root = result.stderr.partition("Root Cause (first observed failure)")[2]
+    assert "rank      : 1 (local_rank: 1)" in root, result.stderr
+    assert "Signal 9 (SIGKILL)" in root
+    newest, *_ = checkpoints.found(tmp_path / "one_dies")
+    assert (newest.name, checkpoints.damage(newest)) == ("checkpoint-2", None)
+
+
 def test_one_of_two(tmp_path):
-    program = [*torchrun(2), str(ROOT / "tests" / "faults" / "on_two_ranks.py"), str(tmp_path)]
-    result = launch(program, tmp_path, ACCELERATE_USE_CPU="true")
-    said = [line for line in result.stdout.splitlines() if line.startswith("rank ")]
+    said, result = done(tmp_path, *FAULTS)
     assert sorted(line for line in said if "interrupted" in line) == [
         f"rank {rank}: interrupted True, checkpoint-3, damage None" for rank in (0, 1)
     ], result.stderr
