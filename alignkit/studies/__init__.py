@@ -8,7 +8,14 @@ from alignkit.lab._experiment import construct
 
 __all__ = ["find", "make", "names"]
 
-NO_STUDIES = {"bench", "bench_step", "demo", "flops", "soak"}  # files here that are run by commands of their own
+NO_STUDIES = {
+    "bench",
+    "bench_step",
+    "demo",
+    "flops",
+    "memory",
+    "soak",
+}  # files here that are run by commands of their own
 
 
 def names() -> list[str]:

@@ -249,18 +249,7 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
         total, count = reduced.pop("loss")
         if mode == "eval" and count:
             self._evaluated.append((total / count, count))
-        means = {name: total / count for name, (total, count) in reduced.items() if count}
-        _seams.record(self, mode, {**means, **self._extremes(sums)})
-
-    def _extremes(self, sums: dict[str, tuple[Tensor, Tensor]]) -> dict[str, float]:
-        """The least and the most that a rank clips, under TRL's names."""
-        if "clip_ratio/low_mean" not in sums:
-            return {}
-        low, high = (sums[f"clip_ratio/{side}_mean"] for side in ("low", "high"))
-        shares = torch.stack([total / count for total, count in (low, high)])
-        ranks = self.accelerator.gather(shares[None].float())  # NaN where a rank has no tokens
-        least, most = ranks[:, 0].nan_to_num(nan=torch.inf).min(), ranks[:, 1].nan_to_num(nan=-torch.inf).max()
-        return {"clip_ratio/low_min": least.item(), "clip_ratio/high_max": most.item()}
+        _seams.record(self, mode, {name: total / count for name, (total, count) in reduced.items() if count})
 
     def _keep_columns(self) -> None:
         """Rows stay rows here: answers are sampled from them before there is a batch."""

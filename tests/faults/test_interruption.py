@@ -72,6 +72,8 @@ def test_while_saving(tmp_path):
 
 
 def test_a_second_one_takes_its_usual_effect(tmp_path):
+    """Which is Python's own: processes that run tests side by side may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     run = trainer("dpo/tiny", tmp_path, *written())
 
     def twice():
@@ -79,8 +81,11 @@ def test_a_second_one_takes_its_usual_effect(tmp_path):
         signal.raise_signal(signal.SIGINT)
 
     run.add_callback(At("on_substep_end", 2, twice))
-    with pytest.raises(KeyboardInterrupt):
-        run.train()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run.train()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert checkpoints.found(tmp_path) == []
 
 

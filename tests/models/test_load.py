@@ -72,7 +72,7 @@ def test_a_model_is_trained_in_float32_and_knows_where_it_came_from():
 
 def test_master_weights_stay_float32_and_frozen_ones_take_the_precision(half_precision, adapter_folder):
     assert model_kwargs(LLAMA) == {"dtype": "float32", **SAFE}
-    assert model_kwargs(ModelSpec(path="tiny:llama", adapter=Adapter())) == {"dtype": "bfloat16"}
+    assert model_kwargs(ModelSpec(path="tiny:llama", adapter=Adapter())) == {"dtype": "bfloat16", **SAFE}
     assert model_kwargs(ModelSpec(path=str(adapter_folder[0])))["dtype"] == "bfloat16"
 
 
