@@ -85,8 +85,10 @@ class Reader:
                 what = f"the tokens of answer {place} are of another tokenizer: they read {self._text(ids)!r}"
                 raise ValueError(f"{self._at(number)}: {what}, and the text is {text!r}; {REMEDY}")
             if not ids or len(ids) > (self.longest or math.inf):
-                most = f"train.max_completion_length = {self.longest}"
-                raise ValueError(f"{self._at(number)}: answer {place} has {len(ids)} tokens; {most} takes 1 or more")
+                allowed = (
+                    f"train.max_completion_length allows 1 to {self.longest}" if self.longest else "1 is the least"
+                )
+                raise ValueError(f"{self._at(number)}: answer {place} has {len(ids)} tokens; {allowed}")
             logps = row["logps"][place] if "logps" in row else None
             if logps is not None and len(logps) != len(ids):
                 raise ValueError(f"{self._at(number)}: answer {place} has {len(logps)} logps for {len(ids)} tokens")

@@ -158,7 +158,7 @@ def bad(**changed):
         (
             [bad(answers=["too long to be had", "b", "c", "d"])],
             {},
-            "FILE:1: answer 0 has 19 tokens; train.max_completion_length = 6 takes 1 or more",
+            "FILE:1: answer 0 has 19 tokens; train.max_completion_length allows 1 to 6",
         ),
         ([{"prompt": "a"}], {}, "FILE:1 is no row of samples; write {prompt: ..., answers: [...]}"),
         ([], {}, "FILE is empty; give a file that holds at least one row"),
