@@ -43,9 +43,8 @@ def in_batches(model: nn.Module, texts: Sequence[Sequence[int]], most: int) -> I
         return
     batch: list[int] = []
     tokens = 0
-    for number in sorted(
-        range(len(texts)), key=lambda number: [*texts[number]]
-    ):  # those that begin alike lie side by side
+    side_by_side = sorted(range(len(texts)), key=lambda number: [*texts[number]])  # those that begin alike
+    for number in side_by_side:
         if batch and tokens + len(texts[number]) > most:
             yield batch
             batch, tokens = [], 0

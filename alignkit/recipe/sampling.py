@@ -62,9 +62,8 @@ def prompts_of(recipe: Recipe, spec: SampleSpec) -> list[Prompt]:
     """Prompts of the training or the evaluation data, each once. ValueError where there are none."""
     if recipe.data.streaming:
         raise ValueError("answers are drawn for a whole data set, which streaming never sees; remove data.streaming")
-    asked = replace(
-        recipe.data, label_noise=0.0, normalize_scores="none", ties="error"
-    )  # which are of answers, not of prompts
+    # what is said of answers, not of prompts, is left out
+    asked = replace(recipe.data, label_noise=0.0, normalize_scores="none", ties="error")
     data = load_data(asked, "tasks", (), recipe.base)
     rows = data.train if spec.prompts == "train" else data.eval
     if rows is None:

@@ -40,18 +40,18 @@ class JudgeReward:
             if self.reference is not None:
                 texts["ref_answer_1"] = str(columns[self.reference][number])
             asked.append(texts)
-        scores = torch.zeros(len(asked))
-        for number, found in self.client.each(lambda number: self._rating(asked[number]), range(len(asked))):
+        scores, template = torch.zeros(len(asked)), self._prompt()
+        for number, found in self.client.each(lambda number: self._rating(template, asked[number]), range(len(asked))):
             if isinstance(found, RemoteError | Ungraded):
                 reason = found.reason if isinstance(found, Ungraded) else str(found)
                 raise RewardError(f"example {number}: {reason}: {shown(completions[number])}")
             scores[number] = found
         return scores
 
-    def _rating(self, texts: Mapping[str, str]) -> float | Ungraded:
+    def _rating(self, template: Prompt, texts: Mapping[str, str]) -> float | Ungraded:
         told = dict(texts) if self.criteria is None else {**texts, "criteria": self.criteria}
         options: dict[str, Any] = {"temperature": self.temperature, "max_tokens": self.max_tokens}
-        reply = self.client.chat(self.model, self._prompt().messages(told), **options)
+        reply = self.client.chat(self.model, template.messages(told), **options)
         found = read_rating(reply.text, shown=[*texts.values()])
         return found if isinstance(found, Ungraded) else found.value
 

@@ -142,9 +142,7 @@ class RewardSpec:
 
     COMBINED: ClassVar = "mean"  # the rule where `combine` is not written
 
-    members: tuple[
-        MemberSpec, ...
-    ]  # [{model: PATH}, {function: module.name}, {rule: NAME}, {judge: MODEL}, {url: URL}]
+    members: tuple[MemberSpec, ...]  # [{model: PATH}, {function: module.name}, {rule: NAME}, {judge: NAME}, {url: URL}]
     combine: Combine = field(default_factory=lambda: make(RewardSpec.COMBINED))  # rule that makes one score of many
     normalise: Normalise = "none"  # zscore: each member on the scale of its calibration data
     on_member_failure: OnFailure = "error"  # drop: go on without a member that fails, and say so

@@ -92,8 +92,9 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """transformers'. What an update divides by is counted with its generation, not here."""
-        seen = self.state.num_input_tokens_seen
-        self._before = self.state.global_step, seen, _draws.noted(), _seams.averages(self), self.rollout()
+        if self.accelerator.num_processes == 1:  # on several a step is not undone
+            seen = self.state.num_input_tokens_seen
+            self._before = self.state.global_step, seen, _draws.noted(), _seams.averages(self), self.rollout()
         return SurvivingTrainer.get_batch_samples(self, *args, **kwargs)
 
     def compute_loss(

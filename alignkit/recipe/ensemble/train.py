@@ -54,6 +54,7 @@ def train_ensemble(
         told = report if number == 0 else None
         trainer: Any = build(member, told, load=backbone.load, checkpoint=None if force else checkpoint)
         prepare(trainer)
+        trainer.verified = checkpoint
         trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_model()
         trainer.create_model_card()
