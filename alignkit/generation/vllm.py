@@ -30,7 +30,8 @@ class VLLMSampler:
         if location.adapter is not None:
             raise ValueError(f"{spec.path} is an adapter; run alignkit merge first, or take transformers")
         dtype = "auto" if spec.precision == "auto" else spec.precision
-        engine = LLM(model=str(location.model), revision=location.revision, dtype=dtype)
+        weights = "safetensors"  # vLLM's own default reads a pickle where a repository has nothing else
+        engine = LLM(model=str(location.model), revision=location.revision, dtype=dtype, load_format=weights)
         return cls(engine=engine, tokenizer=load_tokenizer(spec), **options)
 
     def __call__(self, chats: Sequence[Chat], n: int = 1) -> list[list[str]]:

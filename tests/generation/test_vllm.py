@@ -50,6 +50,12 @@ def test_prompts_are_tokenized_as_elsewhere_and_ends_are_known(vllm):
     assert sampler([CHAT], n=3) == [["b", "b", "b"]]
 
 
+def test_weights_are_read_from_safetensors_alone(vllm):
+    options = VLLMSampler.load(SPEC).engine.options
+    assert options["load_format"] == "safetensors"
+    assert "trust_remote_code" not in options  # vLLM's default is no
+
+
 def test_an_adapter_is_refused(vllm, tmp_path):
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "tiny:llama", "peft_type": "LORA"}')
     message = f"{tmp_path} is an adapter; run alignkit merge first, or take transformers"
