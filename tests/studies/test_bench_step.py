@@ -1,24 +1,37 @@
-"""The benchmark runs and compares with TRL; its times are not asserted."""
+"""The benchmark takes the steps that TRL takes, and compares; its times are not asserted."""
 
 import runpy
 from pathlib import Path
 
+import pytest
+
+from alignkit.objectives import make
 from alignkit.recipe import load
-from alignkit.studies.bench_step import MODEL, measure, table
+from alignkit.studies.bench_step import METHODS, MODEL
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "bench.py"
 
 
-def test_three_ways_are_timed_and_trl_is_the_measure():
-    timings = measure("tiny:llama", pairs=2, rounds=2)
-    assert [one.name for one in timings] == ["DPOTrainer (TRL)", "PairTrainer, TRL's forward", "PairTrainer"]
-    assert timings[0].ratio == 1
-    assert all(one.seconds > 0 and one.ratio > 0 for one in timings)
-    assert table(timings).count("x TRL") == 3
-
-
-def test_the_script_takes_a_model_and_by_default_the_demo_s(monkeypatch, capsys):
-    assert load("demo/smollm2").model.path == MODEL
-    monkeypatch.setattr("sys.argv", [str(SCRIPT), "tiny:llama", "--steps", "--rounds", "1"])
+def test_the_script_times_three_trainers_and_trl_is_the_measure(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", [str(SCRIPT), "tiny:llama", "--rounds", "1", "--steps", "dpo"])
     runpy.run_path(str(SCRIPT), run_name="__main__")
-    assert capsys.readouterr().out.count("x TRL") == 3
+    _, _, *rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line[:1] == "|"]
+    assert [row[:2] for row in rows] == [
+        ["`dpo`", name] for name in ("DPOTrainer (TRL)", "PairTrainer, TRL's forward", "PairTrainer")
+    ]
+    assert rows[0][3] == "1.00"
+
+
+def test_its_model_is_by_default_the_demo_s():
+    assert load("demo/smollm2").model.path == MODEL
+
+
+@pytest.mark.parametrize("method", METHODS, ids=[method.objective for method in METHODS])
+def test_both_sides_take_the_same_step(method):
+    theirs = method.trainer(method.theirs, "tiny:llama")
+    ours = method.trainer(method.ours, "tiny:llama", objective=make(method.objective))
+    losses = []
+    for run in (theirs, ours):
+        run.train()
+        losses.append(run.state.log_history[-1]["train_loss"])
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
