@@ -19,7 +19,8 @@ smoke: $(READY) $(SMOLLM)       ## only what trains or loads something real
 
 matrix: $(READY)                ## every trainer on two processes against one: DDP, ZeRO-2, ZeRO-3; all weights, an adapter
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/distributed/test_matrix.py \
-		tests/recipe/ensemble/test_train.py::test_two_processes_train_the_same_members $(ARGS)
+		tests/recipe/ensemble/test_train.py::test_two_processes_train_the_same_members \
+		tests/faults/test_two_ranks.py $(ARGS)
 
 gpu:                            ## what needs GPUs, in the environment that is active: the CUDA image, or your own
 	python -m pytest -m gpu $(ARGS)

@@ -146,10 +146,10 @@ class ObjectiveTrainer(SurvivingTrainer):
             batch = replace(batch, statistics=self._over_ranks(self.objective.statistics(batch), weight))
         loss = self.objective(batch)
         training = num_items_in_batch is not None
-        if training:
-            self.guard(loss.terms)
         count = loss.count if num_items_in_batch is None else num_items_in_batch
         value = loss.terms.sum() / count.clamp(min=1) * weight * (self.accelerator.num_processes if training else 1)
+        if training:
+            value = self.guarded(value, loss.terms)
         sums = {name: (metric.sum(), _numel(metric)) for name, metric in loss.metrics.items()}
         return value, {"loss": (loss.terms.detach().sum(), loss.count), **sums}
 

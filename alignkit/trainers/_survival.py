@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from accelerate.utils import DistributedType
 from torch import Tensor
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
@@ -67,7 +66,8 @@ class SurvivingTrainer(Trainer):
         """As transformers', from a checkpoint where its path is given.
 
         Raises:
-            ValueError: the checkpoint is damaged, or not known to be this user's own: it holds pickles.
+            ValueError: the checkpoint is damaged, or not known to be this user's own: it holds pickles; or DeepSpeed
+                is told to update weights from gradients that it has not looked at.
             Interrupted: after SIGTERM, SIGUSR1 or Ctrl-C, when the step is finished and saved.
             Diverged: a loss or gradient that is not finite, unless such steps are skipped.
             NotSaved: a checkpoint could not be written.
@@ -80,6 +80,7 @@ class SurvivingTrainer(Trainer):
         resume_from_checkpoint = str(self._resumed) if self._resumed else None
         if self._resumed is not None and self._resumed != self.verified:
             checkpoints.refuse_unfit(self._resumed)
+        refuse_unchecked(self.accelerator.state.deepspeed_plugin)
         self.watch.seconds = self.rank_timeout
         try:
             result = super().train(resume_from_checkpoint, *args, **kwargs)
@@ -119,28 +120,29 @@ class SurvivingTrainer(Trainer):
         self.watch.moved()
         return super().training_step(model, inputs, num_items_in_batch)
 
-    def guard(self, terms: Tensor) -> None:
-        """Note the rows of a micro-batch whose terms, (rows, ...), are not finite.
+    def guarded(self, loss: Tensor, terms: Tensor) -> Tensor:
+        """A loss whose gradient is NaN where one of its terms, (rows, ...), is not finite; their rows are noted.
 
-        Raises:
-            Diverged: on any rank, under DeepSpeed, which updates weights as soon as there are gradients.
+        A term that is infinite may still have a finite gradient, and DeepSpeed moves weights within backward, unless
+        the gradient is none.
         """
         self.watch.moved()
         bad = (~terms.detach().isfinite()).reshape(len(terms), -1).any(dim=1) if terms.numel() else terms.new_zeros(0)
-        if bad.any():
-            self._suspects += self._texts(bad)
-        if self.accelerator.distributed_type is DistributedType.DEEPSPEED and (error := self._diverged(False)):
-            raise error
+        if not bad.any():
+            return loss
+        self._suspects += self._texts(bad)
+        return loss * math.nan
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        """Called once a step, before the optimizer moves."""
+        """Called once a step, before the optimizer moves. DeepSpeed has moved it already, or refused the gradient."""
         norm = super()._get_grad_norm(model, grad_norm)
         error = self._diverged(norm is not None and not math.isfinite(float(norm)))
         if error is None:
             return norm
-        if self.on_nonfinite == "stop" or self.accelerator.distributed_type is DistributedType.DEEPSPEED:
+        if self.on_nonfinite == "stop":
             raise error
-        model.zero_grad(set_to_none=True)  # an optimizer leaves a weight without gradient alone
+        for weight in model.parameters():
+            weight.grad = None  # an optimizer leaves a weight without gradient alone
         self._suspects = []
         _seams.record(self, "train", {"skipped_steps": 1.0})
         return norm
@@ -242,6 +244,27 @@ class GoOn(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.trainer.restore_own()
+
+
+def refuse_unchecked(plugin: Any) -> None:
+    """DeepSpeed, which moves weights within backward, leaves out what is no number only where it takes the norm."""
+    if plugin is None:
+        return
+    config = plugin.deepspeed_config
+    zero, bfloat16 = config.get("zero_optimization", {}), config.get("bf16", {})
+    if zero.get("stage", 0) == 0:
+        setting = "zero_optimization.stage: 0"
+    elif not zero.get("compute_grad_norm", True):
+        setting = "zero_optimization.compute_grad_norm: false"
+    elif not bfloat16.get("check_grad_overflow", True):
+        setting = "bf16.check_grad_overflow: false"
+    else:
+        setting = None
+    if setting is not None:
+        raise ValueError(
+            f"DeepSpeed with {setting} updates weights from gradients that are no numbers. Take a configuration of "
+            "recipes/accelerate, or leave this setting of yours to its default"
+        )
 
 
 def _averages_file(rank: int) -> str:

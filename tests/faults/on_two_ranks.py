@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 
 from alignkit import checkpoints
@@ -48,11 +49,61 @@ def a_loss_that_is_none_on_one(folder: Path) -> None:
     diverged = run(folder)
     if RANK == 1:
         diverged.objective = Spoilt(diverged.objective, float("nan"), 2)
+    say_how_it_diverges(diverged)
+
+
+def an_infinite_loss_on_one(folder: Path) -> None:
+    """Its gradient is finite."""
+    diverged = run(folder)
+    if RANK == 1:
+        diverged.objective = Spoilt(diverged.objective, float("inf"), 2)
+    say_how_it_diverges(diverged)
+
+
+def a_gradient_that_is_none_on_one(folder: Path) -> None:
+    diverged = run(folder)
+    spoil_gradients(diverged, step=1)
+    say_how_it_diverges(diverged)
+
+
+def a_gradient_that_is_none_left_out(folder: Path) -> None:
+    skipping = run(folder, "train.on_nonfinite=skip")
+    spoil_gradients(skipping, step=1)
+    seen: dict[int, float] = {}
+    for step in (0, 1, 2, 5):
+        skipping.add_callback(At("on_step_begin", step, lambda step=step: seen.update({step: total(skipping)})))
+    skipping.train()
+    left_out = [entry["step"] for entry in logged(skipping) if "skipped_steps" in entry]
+    say(f"left out {left_out}, weights moved {[seen[0] != seen[1], seen[1] != seen[2], seen[2] != seen[5]]}")
+
+
+def say_how_it_diverges(run) -> None:
+    seen: dict[int, float] = {}
+    run.add_callback(At("on_step_begin", 1, lambda: seen.update({1: total(run)})))
     try:
-        diverged.train()
+        run.train()
     except Diverged as error:
-        finite = all(tensor.isfinite().all() for tensor in diverged.model.state_dict().values())
-        say(f"{str(error).split('.')[0]}, at step {diverged.state.global_step}, weights finite {finite}")
+        same = total(run) == seen[1]
+        say(f"{str(error).split('.')[0]}, at step {run.state.global_step}, weights as before {same}")
+
+
+def spoil_gradients(run, step: int) -> None:
+    """On rank 1, that of the output head in one step."""
+    if RANK != 1:
+        return
+    hooks = []
+    run.add_callback(At("on_step_begin", step, lambda: hooks.append(run.model.lm_head.weight.register_hook(none_of))))
+    run.add_callback(At("on_step_begin", step + 1, lambda: hooks.pop().remove()))
+
+
+def none_of(gradient: torch.Tensor) -> torch.Tensor:
+    return gradient * float("nan")
+
+
+def total(run) -> float:
+    """A number that changes with the weights this rank holds, all of them or its part."""
+    parts = (getattr(weight, "ds_tensor", weight) for weight in run.model.parameters())
+    return sum(float(part.detach().double().square().sum()) for part in parts)
 
 
 def nothing_happens(folder: Path) -> None:

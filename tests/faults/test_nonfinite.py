@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import equal
 
 from alignkit.trainers import Diverged
+from alignkit.trainers._survival import refuse_unchecked
 from tests.faults.runs import SAVED, At, logged, trainer
 
 pytestmark = pytest.mark.smoke
@@ -87,3 +89,21 @@ def test_a_gradient_that_is_none_ends_the_run(tmp_path):
     with pytest.raises(Diverged, match=r"^the gradient is not finite at step 2 \(rank 0\)"):
         run.train()
     assert all(tensor.isfinite().all() for tensor in run.model.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"zero_optimization": {"stage": 0}}, "zero_optimization.stage: 0"),
+        ({"zero_optimization": {"stage": 2, "compute_grad_norm": False}}, "zero_optimization.compute_grad_norm: false"),
+        (
+            {"zero_optimization": {"stage": 2}, "bf16": {"check_grad_overflow": False}},
+            "bf16.check_grad_overflow: false",
+        ),
+    ],
+)
+def test_a_deepspeed_that_would_update_from_such_a_gradient_is_refused(config, named):
+    """What it does otherwise is in test_two_ranks.py."""
+    with pytest.raises(ValueError, match=f"^DeepSpeed with {named} updates weights from gradients that are no numbers"):
+        refuse_unchecked(SimpleNamespace(deepspeed_config=config))
+    refuse_unchecked(SimpleNamespace(deepspeed_config={"zero_optimization": {"stage": 3}, "bf16": {"enabled": True}}))

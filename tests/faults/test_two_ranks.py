@@ -1,14 +1,23 @@
 """A fault on one of two ranks stops both, in order, and by the name of the rank; killed ones go on to 1e-6."""
 
+from shutil import which
+
 import pytest
 
 from alignkit import checkpoints
-from tests.launching import ROOT, launch, torchrun
+from tests.launching import ROOT, accelerate, launch, torchrun
 
 pytestmark = pytest.mark.smoke
 
 
 FAULTS = ("a_signal_to_one", "a_loss_that_is_none_on_one", "nothing_happens", "both_killed", "one_hangs")
+NO_NUMBERS = (
+    "a_loss_that_is_none_on_one",
+    "an_infinite_loss_on_one",
+    "a_gradient_that_is_none_on_one",
+    "a_gradient_that_is_none_left_out",
+)
+CONFIGS = ROOT / "recipes" / "accelerate"
 
 
 def done(folder, *faults):
@@ -29,13 +38,29 @@ def test_a_rank_that_dies_is_named_and_the_other_stops(tmp_path):
     assert (newest.name, checkpoints.damage(newest)) == ("checkpoint-2", None)
 
 
+@pytest.mark.skipif(which("c++") is None, reason="DeepSpeed needs a compiler on CPUs")
+@pytest.mark.parametrize("config", ["zero2-cpu", pytest.param("zero3-cpu", marks=pytest.mark.matrix)])
+def test_deepspeed_makes_no_update_from_what_is_no_number(config, tmp_path):
+    program = [*accelerate(CONFIGS / f"{config}.yaml"), str(ROOT / "tests" / "faults" / "on_two_ranks.py")]
+    result = launch([*program, str(tmp_path), *NO_NUMBERS], tmp_path)
+    said = [line for line in result.stdout.splitlines() if line.startswith("rank ")]
+    before = "at step 1, weights as before True"
+    for rank in (0, 1):
+        assert [line for line in said if line.startswith(f"rank {rank}")] == [
+            f"rank {rank}: the loss is not finite at step 2 (rank 1), {before}",
+            f"rank {rank}: the loss is not finite at step 2 (rank 1), {before}",
+            f"rank {rank}: the gradient is not finite at step 2 (rank 0, 1), {before}",
+            f"rank {rank}: left out [2], weights moved [True, False, True]",
+        ], result.stderr
+
+
 def test_one_of_two(tmp_path):
     said, result = done(tmp_path, *FAULTS)
     assert sorted(line for line in said if "interrupted" in line) == [
         f"rank {rank}: interrupted True, checkpoint-3, damage None" for rank in (0, 1)
     ], result.stderr
     assert sorted(line for line in said if "finite" in line) == [
-        f"rank {rank}: the loss is not finite at step 2 (rank 1), at step 1, weights finite True" for rank in (0, 1)
+        f"rank {rank}: the loss is not finite at step 2 (rank 1), at step 1, weights as before True" for rank in (0, 1)
     ]
     assert not (tmp_path / "a_loss_that_is_none_on_one" / "nonfinite-2-rank0.json").exists()
     assert (tmp_path / "a_loss_that_is_none_on_one" / "nonfinite-2.json").is_file()
