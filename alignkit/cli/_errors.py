@@ -88,9 +88,7 @@ def run_errors() -> Iterator[None]:
 
 def _is_away(error: BaseException | None) -> bool:
     """Whether a server that a run depends on, of rewards or judgments, gave no answer."""
-    from alignkit.remote import RemoteError
-
-    return error is not None and (isinstance(error, RemoteError) or _is_away(error.__cause__))
+    return error is not None and (getattr(error, "resumable", False) or _is_away(error.__cause__))
 
 
 def _is_memory(error: Exception) -> bool:

@@ -4,6 +4,8 @@
 class RemoteError(RuntimeError):
     """A request that got no answer."""
 
+    resumable = True  # what needed the answer can go on when there is one
+
     def __init__(self, endpoint: str, cause: str) -> None:
         super().__init__(f"{endpoint}: {cause}")
         self.endpoint = endpoint

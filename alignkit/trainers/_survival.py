@@ -87,7 +87,7 @@ class SurvivingTrainer(Trainer):
         except StoppedInEvaluation:  # between two steps, so that a checkpoint is exact
             self._save_checkpoint(self.model, None)
         except Exception as error:
-            if self.back_to_last_step():
+            if self.back_to_last_step(error):
                 self._save_checkpoint(self.model, None)
                 error.add_note(f"step {self.state.global_step} is saved; --resume auto goes on from it")
             raise
@@ -103,7 +103,7 @@ class SurvivingTrainer(Trainer):
         with _draws.apart():
             return super().evaluate(*args, **kwargs)
 
-    def back_to_last_step(self) -> bool:
+    def back_to_last_step(self, error: Exception) -> bool:
         """Undo what a step that failed has done so far, so that the one before can be saved; False where it cannot."""
         return False
 

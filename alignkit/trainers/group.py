@@ -27,6 +27,7 @@ from alignkit.trainers._groups import (
 from alignkit.trainers._objective import Inputs, ObjectiveTrainer
 from alignkit.trainers._samples import shown
 from alignkit.trainers._survival import SurvivingTrainer
+from alignkit.trainers._together import FailedTogether, together
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
         if hasattr(dataset, "__len__"):
             check_prompts([1] * len(dataset), None, None)  # TRL would fail on an empty one, far from here
         super().__init__(*args, objective=objective, **{**kwargs, "args": config})
+        if self.accelerator.num_processes > 1:
+            self.reward_funcs = together(self.reward_funcs)
         if hasattr(dataset, "__len__"):
             self._check_window()
         self._check_recorded_scores()
@@ -92,9 +95,8 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """transformers'. What an update divides by is counted with its generation, not here."""
-        if self.accelerator.num_processes == 1:  # on several a step is not undone
-            seen = self.state.num_input_tokens_seen
-            self._before = self.state.global_step, seen, _draws.noted(), _seams.averages(self), self.rollout()
+        seen = self.state.num_input_tokens_seen
+        self._before = self.state.global_step, seen, _draws.noted(), _seams.averages(self), self.rollout()
         return SurvivingTrainer.get_batch_samples(self, *args, **kwargs)
 
     def compute_loss(
@@ -261,9 +263,13 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
         lengths = (len(_seams.prompt_ids(self, prompt)) for prompt in prompts)
         check_prompts(lengths, getattr(config, "max_position_embeddings", None), self.args.max_completion_length)
 
-    def back_to_last_step(self) -> bool:
-        """Where answers could not be sampled or scored: by a server that is away, above all. On one process only."""
-        if not self._answering or self.accelerator.num_processes > 1 or self.state.global_step == 0:
+    def back_to_last_step(self, error: Exception) -> bool:
+        """Where answers could not be sampled or scored: by a server that is away, above all.
+
+        On several processes where all of them know: of a reward that failed on any.
+        """
+        known = self.accelerator.num_processes == 1 or isinstance(error, FailedTogether)
+        if not (self._answering and known) or self.state.global_step == 0:
             return False
         step, seen, draws, averages, rollout = self._before
         if step == self.state.global_step:  # else it failed in an evaluation after this step, which left no trace
@@ -281,7 +287,9 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None and (file := Path(checkpoint) / self._rollout_file()).is_file():
-            self.restore_rollout(torch.load(file, map_location=self.accelerator.device, weights_only=True))
+            device = self.accelerator.device
+            place = "cpu" if device.type == "cpu" else device  # torch reads nothing to the cpu:0 of several processes
+            self.restore_rollout(torch.load(file, map_location=place, weights_only=True))
 
     def _rollout_file(self) -> str:
         return f"rollout_{self.accelerator.process_index}_of_{self.accelerator.num_processes}.pt"

@@ -10,11 +10,15 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
 from alignkit import checkpoints
+from alignkit.cli._errors import run_errors
+from alignkit.remote import Unavailable
+from alignkit.rewards._reward import RewardError
 from alignkit.trainers import Diverged, Interrupted
 from tests.faults.runs import SAVED, At, Killed, killed, logged, trainer
 from tests.faults.test_nonfinite import Spoilt
@@ -102,8 +106,7 @@ def none_of(gradient: torch.Tensor) -> torch.Tensor:
 
 def total(run) -> float:
     """A number that changes with the weights this rank holds, all of them or its part."""
-    parts = (getattr(weight, "ds_tensor", weight) for weight in run.model.parameters())
-    return sum(float(part.detach().double().square().sum()) for part in parts)
+    return sum(float(part.double().square().sum()) for part in held(run))
 
 
 def nothing_happens(folder: Path) -> None:
@@ -128,6 +131,51 @@ def both_killed(folder: Path) -> None:
     weights = load_file(whole / "model.safetensors")
     gaps += [float((tensor - weights[name]).abs().max()) for name, tensor in resumed.model.state_dict().items()]
     say(f"resumed from {checkpoint.name}, off by {max(gaps):.1e}")
+
+
+def a_reward_away_on_one(folder: Path) -> None:
+    """The server of a reward gives rank 1 no answer in the third step; the other has its scores and waits for them."""
+    whole = rl(folder / "whole")
+    whole.train()
+    stopped = rl(folder)
+    if RANK == 1:
+        (agreeing,) = stopped.reward_funcs
+        agreeing.function = Away(agreeing.function, 3)
+    try:
+        with run_errors():
+            stopped.train()
+    except SystemExit as end:
+        say(f"exit code {end.code}")
+    checkpoint = checkpoints.newest_whole(folder, say)
+    resumed = rl(folder, checkpoint=checkpoint)
+    resumed.train(resume_from_checkpoint=checkpoint)
+    pairs = zip(logged(resumed), logged(whole), strict=True)
+    gaps = [abs(one[key] - other[key]) for one, other in pairs for key in one]
+    gaps += [float((one - other).abs().max()) for one, other in zip(held(resumed), held(whole), strict=True)]
+    say(f"scored again after {checkpoint.name}, off by {max(gaps):.1e}")
+
+
+def rl(folder: Path, checkpoint: Path | None = None):
+    options = ("train.max_steps=4", "train.save_strategy=no", "train.eval_strategy=no")
+    return trainer("grpo/tiny", folder, *options, checkpoint=checkpoint)
+
+
+def held(run: Any) -> list[Any]:
+    """Weights on this rank, all of them or its part."""
+    return [getattr(weight, "ds_tensor", weight).detach() for weight in run.model.parameters()]
+
+
+class Away:
+    """A reward whose server does not answer the `number`-th call."""
+
+    def __init__(self, reward: Any, number: int) -> None:
+        self.reward, self.left = reward, number
+
+    def __call__(self, **asked: Any) -> list[float]:
+        self.left -= 1
+        if self.left == 0:
+            raise RewardError("member 'scores' failed") from Unavailable("http://scores", "away, after 2 tries")
+        return self.reward(**asked)
 
 
 def one_hangs(folder: Path) -> None:

@@ -10,7 +10,14 @@ from tests.launching import ROOT, accelerate, launch, torchrun
 pytestmark = pytest.mark.smoke
 
 
-FAULTS = ("a_signal_to_one", "a_loss_that_is_none_on_one", "nothing_happens", "both_killed", "one_hangs")
+FAULTS = (
+    "a_signal_to_one",
+    "a_loss_that_is_none_on_one",
+    "nothing_happens",
+    "both_killed",
+    "a_reward_away_on_one",
+    "one_hangs",
+)
 NO_NUMBERS = (
     "a_loss_that_is_none_on_one",
     "an_infinite_loss_on_one",
@@ -38,12 +45,16 @@ def test_a_rank_that_dies_is_named_and_the_other_stops(tmp_path):
     assert (newest.name, checkpoints.damage(newest)) == ("checkpoint-2", None)
 
 
+def done_by_deepspeed(stage, folder, *faults):
+    program = [*accelerate(CONFIGS / f"{stage}-cpu.yaml"), str(ROOT / "tests" / "faults" / "on_two_ranks.py")]
+    result = launch([*program, str(folder), *faults], folder)
+    return [line for line in result.stdout.splitlines() if line.startswith("rank ")], result
+
+
 @pytest.mark.skipif(which("c++") is None, reason="DeepSpeed needs a compiler on CPUs")
-@pytest.mark.parametrize("config", ["zero2-cpu", pytest.param("zero3-cpu", marks=pytest.mark.matrix)])
-def test_deepspeed_makes_no_update_from_what_is_no_number(config, tmp_path):
-    program = [*accelerate(CONFIGS / f"{config}.yaml"), str(ROOT / "tests" / "faults" / "on_two_ranks.py")]
-    result = launch([*program, str(tmp_path), *NO_NUMBERS], tmp_path)
-    said = [line for line in result.stdout.splitlines() if line.startswith("rank ")]
+@pytest.mark.parametrize("stage", ["zero2", pytest.param("zero3", marks=pytest.mark.matrix)])
+def test_deepspeed_makes_no_update_from_what_is_no_number(stage, tmp_path):
+    said, result = done_by_deepspeed(stage, tmp_path, *NO_NUMBERS)
     before = "at step 1, weights as before True"
     for rank in (0, 1):
         assert [line for line in said if line.startswith(f"rank {rank}")] == [
@@ -52,6 +63,21 @@ def test_deepspeed_makes_no_update_from_what_is_no_number(config, tmp_path):
             f"rank {rank}: the gradient is not finite at step 2 (rank 0, 1), {before}",
             f"rank {rank}: left out [2], weights moved [True, False, True]",
         ], result.stderr
+
+
+def assert_scored_again(said, result):
+    """After a server that gave rank 1 no answer; to the bit, since nothing was computed in another order."""
+    for rank in (0, 1):
+        assert f"rank {rank}: exit code 75" in said, result.stderr
+        assert f"rank {rank}: scored again after checkpoint-2, off by 0.0e+00" in said
+    ended = "error: process 1: member 'scores' failed; step 2 is saved; --resume auto goes on from it"
+    assert result.stderr.count(ended) == 2
+
+
+@pytest.mark.matrix
+@pytest.mark.skipif(which("c++") is None, reason="DeepSpeed needs a compiler on CPUs")
+def test_a_reward_away_on_one_under_zero3(tmp_path):
+    assert_scored_again(*done_by_deepspeed("zero3", tmp_path, "a_reward_away_on_one"))
 
 
 def test_one_of_two(tmp_path):
@@ -67,6 +93,7 @@ def test_one_of_two(tmp_path):
     assert not [line for line in said if "went on" in line]
     (gap,) = {line.rpartition("off by ")[2] for line in said if "resumed from checkpoint-3, " in line}
     assert float(gap) <= 1e-6
+    assert_scored_again(said, result)
     assert "nothing has moved for 4 s, and rank 1 on " in result.stderr
     assert "is behind the others; --resume auto goes on from the newest checkpoint" in result.stderr
     assert result.returncode != 0
