@@ -70,7 +70,7 @@ QUICK = (
 FULL = (
     *QUICK,
     *(Case(shape="pair", prompt=prompt, answer=128) for prompt in (64, 512, 2048)),
-    *(Case(shape="group", prompt=prompt, answer=64, answers=8) for prompt in (64, 2048)),
+    *(Case(shape="group", prompt=prompt, answer=64, answers=8) for prompt in (64, 1024)),
     *(Case(shape="group", prompt=512, answer=64, answers=answers) for answers in (2, 4, 16)),
     *(Case(shape="group", prompt=512, answer=answer, answers=8) for answer in (32, 512)),
 )

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.utils.data import DataLoader
 from trl import KTOTrainer
 
@@ -81,7 +82,15 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
         return super().compute_loss(model, known, return_outputs, num_items_in_batch)
 
     def compute_ref_log_probs(self, model: object, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        return super().compute_ref_log_probs(self.scoring(model), inputs)
+        """TRL's; answers and mismatched ones side by side where prompts are shared, since both hang on the same."""
+        if not self.shared_prefix:
+            return super().compute_ref_log_probs(self.scoring(model), inputs)
+        self.calculate_KL = False  # the mismatched ones are among the others
+        try:
+            logps, _ = super().compute_ref_log_probs(self.scoring(model), self._side_by_side(inputs))
+        finally:
+            self.calculate_KL = True
+        return logps.tensor_split(2)
 
     def reference(self, inputs: Inputs) -> Tensor:
         return inputs["reference"]
@@ -119,6 +128,15 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
             seed=self.args.seed,
             epoch=lambda: 0,
         )
+
+    def _side_by_side(self, inputs: Inputs) -> Inputs:
+        """One batch of the answers, then the mismatched ones."""
+        mismatched = self._mismatched(inputs)
+        width = max(rows["input_ids"].size(1) for rows in (inputs, mismatched))
+        return {
+            name: torch.cat([pad(rows[name], (0, width - rows[name].size(1))) for rows in (inputs, mismatched)])
+            for name in mismatched
+        }
 
     def _mismatched(self, inputs: Inputs) -> Inputs:
         return {key.removeprefix(MISMATCHED): inputs[key] for key in inputs if key.startswith(MISMATCHED)}

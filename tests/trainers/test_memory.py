@@ -87,7 +87,7 @@ def test_methods_share_what_the_same_model_said_of_the_same_texts(run, asked):
     run("dpo", objective=make("ipo"))
     assert not asked
     run("kto")
-    assert 0 < sum(asked) < 8 * 2 * 4  # of answers to other prompts alone, which no pair holds
+    assert 0 < sum(asked) < 8 * 2 * 4  # of batches with answers to other prompts, which no pair holds
 
 
 @pytest.mark.parametrize(

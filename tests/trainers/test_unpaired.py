@@ -65,6 +65,22 @@ def test_kto_is_trl_on_the_same_batches(tmp_path, peft, steps):
     assert max(gaps.values()) <= 5e-5  # of log-probs near -200
 
 
+def test_a_reference_reads_answers_and_mismatched_ones_in_one_go(tmp_path, monkeypatch):
+    run = build(tmp_path, rows=[{**row, "prompt": f"Where the sun sets, {row['prompt']}"} for row in ANSWERS])
+    batches = run.get_train_dataloader()
+    inputs = next(one for one in batches if one["input_ids"].size(1) != one["KL_input_ids"].size(1))
+    expected = KTOTrainer.compute_ref_log_probs(run, run.ref_model, inputs)
+    read: list[int] = []
+    run.ref_model.model.embed_tokens.register_forward_hook(lambda layer, inputs, output: read.append(inputs[0].numel()))
+    found = run.compute_ref_log_probs(run.ref_model, inputs)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)  # of log-probs near -200
+    assert len(read) == 1
+    rows = torch.cat((inputs["attention_mask"].sum(dim=1), inputs["KL_attention_mask"].sum(dim=1)))
+    prompts = (inputs["attention_mask"] - inputs["completion_mask"]).sum()
+    assert read[0] <= rows.sum() - prompts
+    assert KTOTrainer.compute_ref_log_probs(run, run.ref_model, inputs)[1] is not None
+
+
 def test_one_collated_batch_gives_trl_s_loss_and_gradient(tmp_path):
     """Away from the reference, where the KL estimate matters."""
     ours = build(tmp_path, objective=make("kto", beta=0.05, **WEIGHTS))
