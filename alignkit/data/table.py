@@ -81,17 +81,20 @@ def group_of(example: Example) -> int:
 
 def read_table(opened: Opened, layout: Layout) -> Table:
     """Read a source in constant memory. The Arrow file is cached by `datasets` and shared by all processes."""
+    key = key_of(opened, layout)
     try:
         dataset = Dataset.from_generator(
             noted_examples,
             features=noted_features(layout),
             gen_kwargs={"opened": opened, "layout": layout},
-            fingerprint=key_of(opened, layout),
+            fingerprint=key,
         )
     except DatasetGenerationError as error:
         if isinstance(error.__cause__, DataError):
             raise error.__cause__ from None
         raise
+    # what `datasets` knows only of a file that it has just written would be in later keys: those of tokens
+    dataset = Dataset(dataset.data, fingerprint=key)
     problems = dataset.data.column("problem")
     is_bad = pc.is_valid(problems).to_numpy()
     good = np.flatnonzero(~is_bad)

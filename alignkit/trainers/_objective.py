@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from alignkit.models.forward import answer_logps
 from alignkit.objectives import Batch, Objective
-from alignkit.trainers import _seams
+from alignkit.trainers import _preparation, _seams
 from alignkit.trainers._last_batch import WEIGHT, each_row_once, weight_of
 from alignkit.trainers._memory import Memory
 from alignkit.trainers._survival import SurvivingTrainer
@@ -164,6 +164,11 @@ class ObjectiveTrainer(SurvivingTrainer):
             super().create_model_card(*args, **kwargs)
         elif self.is_world_process_zero():
             (Path(self.args.output_dir) / "README.md").write_text(self.write_card(), encoding="utf-8")
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, *how: Any) -> Any:
+        """TRL's, by as many processes as there is work for; what was tokenized once is found again."""
+        trl: Any = super()
+        return trl._prepare_dataset(dataset, processing_class, _preparation.options(args, dataset), *how)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()

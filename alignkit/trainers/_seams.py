@@ -4,12 +4,15 @@ TRL deletes its helpers without notice, so a release that moves one of these mus
 `tests/trainers/test_seams.py`, not in the middle of a run.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
+from trl import GRPOTrainer
 
 TOUCHED = {
     "methods": (
@@ -48,7 +51,7 @@ TOUCHED_OF_GROUPS = {  # of GRPOTrainer alone
         "_load_optimizer_and_scheduler",
         "_generate",
     ),
-    "attributes": ("_step", "_buffered_inputs", "use_vllm"),
+    "attributes": ("_step", "_buffered_inputs", "use_vllm", "_is_vlm", "environment_factories", "tools"),
 }
 
 
@@ -72,6 +75,13 @@ def prompt_ids(trainer: Any, prompt: Any) -> list[int]:
     """Tokens of a prompt as a GRPOTrainer hands them to the model."""
     (ids,), *_ = trainer._tokenize_prompts([prompt])
     return ids
+
+
+def prompt_tokenizer(trainer: Any) -> Callable[[list[Any]], tuple[list[list[int]], Any, Any]]:
+    """`prompt_ids` of many prompts, first of three, by a function without the trainer: it goes to other processes."""
+    held = ("processing_class", "chat_template", "chat_template_kwargs", "tools", "environment_factories", "_is_vlm")
+    stand_in: Any = SimpleNamespace(**{name: getattr(trainer, name) for name in held})
+    return partial(GRPOTrainer._tokenize_prompts, stand_in)
 
 
 def rollout(trainer: Any) -> dict[str, Any]:

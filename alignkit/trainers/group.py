@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from alignkit.models.forward import IGNORED, answer_logps
 from alignkit.objectives import GroupLogps, GroupObjective
-from alignkit.trainers import _draws, _seams
+from alignkit.trainers import _draws, _preparation, _seams
 from alignkit.trainers._generation import GeneratingTrainer
 from alignkit.trainers._groups import (
     check_options,
@@ -259,8 +259,7 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
 
     def _check_window(self) -> None:
         config = self.model.config.get_text_config()
-        prompts = (row["prompt"] for row in self.train_dataset)
-        lengths = (len(_seams.prompt_ids(self, prompt)) for prompt in prompts)
+        lengths = _preparation.prompt_lengths(self.train_dataset, _seams.prompt_tokenizer(self))
         check_prompts(lengths, getattr(config, "max_position_embeddings", None), self.args.max_completion_length)
 
     def back_to_last_step(self, error: Exception) -> bool:

@@ -19,6 +19,7 @@ from alignkit.data.sequences import TokenSequence, Treatment, sequences
 from alignkit.objectives import RevisionLogps, RevisionObjective
 from alignkit.trainers import _seams
 from alignkit.trainers._objective import Inputs, ObjectiveTrainer, Sums
+from alignkit.trainers._preparation import in_parallel
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class RevisionTrainer(ObjectiveTrainer, DPOTrainer):
         treatment = Treatment(max_length=args.max_length, truncation=args.truncation_mode)
         given = {"tokenizer": processing_class, "prompt": self.revision_prompt, "treatment": treatment}
         with PartialState().local_main_process_first():
-            dataset = dataset.map(with_revisions, fn_kwargs=given)
+            dataset = dataset.map(with_revisions, fn_kwargs=given, **in_parallel(args, dataset))
             _warn_of_cuts(dataset, args.max_length, dataset_name)
             dataset = dataset.filter(lambda row: row["revisable"])
         return super()._prepare_dataset(dataset, processing_class, args, dataset_name)

@@ -19,6 +19,7 @@ from alignkit.objectives import RewardObjective, RewardScores
 from alignkit.trainers import _seams
 from alignkit.trainers._last_batch import weight_of
 from alignkit.trainers._objective import Inputs, ObjectiveTrainer
+from alignkit.trainers._preparation import in_parallel
 
 RANKED = "answers_ids"  # column of a ranking's tokens, best answer first
 LENGTHS = "ranking_lengths"  # key of a batch: answers of each ranking
@@ -115,7 +116,8 @@ class RewardTrainer(ObjectiveTrainer, trl.RewardTrainer):
             return super()._prepare_dataset(dataset, processing_class, args, dataset_name)
         with PartialState().local_main_process_first():
             if RANKED not in names:
-                dataset = dataset.map(partial(with_tokens, tokenizer=processing_class))
+                known = partial(with_tokens, tokenizer=processing_class)
+                dataset = dataset.map(known, **in_parallel(args, dataset))
             return dataset.filter(partial(all_fit, limit=args.max_length))
 
     def _set_signature_columns_if_needed(self) -> None:

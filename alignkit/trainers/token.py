@@ -1,7 +1,9 @@
 """Training on every token of a text: NLL, MixCE, PoFT."""
 
+from copy import copy
 from typing import Any
 
+from datasets import Dataset
 from torch import Tensor
 from trl import SFTTrainer
 
@@ -24,6 +26,16 @@ class TokenTrainer(ObjectiveTrainer, SFTTrainer):
         if objective.columns and joined:
             columns = ", ".join(objective.columns)
             raise ValueError(f"{joined[0]} joins texts, and this objective reads {columns} of each; remove it")
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, packing: bool, *how: Any) -> Any:
+        """TRL's, which packs what each process tokenized by itself; here all together, however many there are."""
+        if packing and isinstance(dataset, Dataset):
+            unpacked = copy(args)
+            unpacked.max_length, unpacked.shuffle_dataset = None, False
+            dataset = super()._prepare_dataset(dataset, processing_class, unpacked, False, *how)
+            args = copy(args)
+            args.dataset_num_proc = 1
+        return super()._prepare_dataset(dataset, processing_class, args, packing, *how)
 
     def mask(self, inputs: Inputs) -> Tensor:
         return inputs["labels"][:, 1:] != -100

@@ -43,10 +43,6 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
         super().__init__(*args, objective=objective, **kwargs)
         if not isinstance(self.train_dataset, Dataset):
             raise ValueError("streamed answers come in the order they have; this method mixes both kinds: stream none")
-        if self.precompute_ref_logps:
-            raise ValueError(
-                "precompute_ref_log_probs: answers to other prompts are drawn anew in every epoch; remove it"
-            )
         self.train_dataset = Mismatched(self.train_dataset)
         self.train_dataset.answers.check(self.args.per_device_train_batch_size * self.args.world_size)
 
@@ -111,6 +107,18 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
         if not {"rewards/chosen", "rewards/rejected"} <= set(means):
             return {}  # an evaluation batch may hold one class
         return {"rewards/margins": means["rewards/chosen"] - means["rewards/rejected"]}
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, *how: Any) -> Any:
+        """TRL's, without the mismatched answers that it would write beside every row; see `Mismatched`."""
+        if args.precompute_ref_log_probs:
+            raise ValueError(
+                "precompute_ref_log_probs: answers to other prompts are drawn anew in every epoch; remove it"
+            )
+        wanted, self.calculate_KL = self.calculate_KL, False
+        try:
+            return super()._prepare_dataset(dataset, processing_class, args, *how)
+        finally:
+            self.calculate_KL = wanted
 
     def _get_train_sampler(self, train_dataset: Any = None) -> BothClasses:
         return BothClasses(
