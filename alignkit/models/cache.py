@@ -63,7 +63,7 @@ def _build_aside(target: Path, build: Callable[[Path], None]) -> None:
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed: this one holds the lock
     partial.mkdir()
     try:
-        with _whole_weights():
+        with whole_weights():
             build(partial)
         partial.rename(target)
     finally:
@@ -71,8 +71,11 @@ def _build_aside(target: Path, build: Callable[[Path], None]) -> None:
 
 
 @contextmanager
-def _whole_weights() -> Iterator[None]:
-    """Let transformers load on one rank alone: ZeRO-3 would wait for the other ranks, FSDP leave the weights empty."""
+def whole_weights() -> Iterator[None]:
+    """Let transformers load all of a model on this rank, for itself.
+
+    Else ZeRO-3 has a part of the weights on each rank, and waits for all; FSDP has them on the first rank alone.
+    """
     reference = zero._hf_deepspeed_config_weak_ref  # transformers has functions to set and unset it, none to read it
     fsdp = os.environ.pop("ACCELERATE_USE_FSDP", None)
     zero.unset_hf_deepspeed_config()

@@ -4,7 +4,7 @@ transformers reads the prompt of every row that it continues. Here rows with the
 the last token, and its keys and values copied to each of them; then `generate` goes on as ever, from the last token.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,11 +17,14 @@ from alignkit.models.shared_prefix import SHORTEST
 from alignkit.models.sharing import FAMILIES, noise_of
 
 ORDINARY = {"num_beams": 1, "num_return_sequences": 1, "use_cache": True}  # of a generation; also where they are unset
+Agreed = Callable[[bool], bool]
 UNSET = ("cache_implementation", "prefill_chunk_size", "prompt_lookup_num_tokens")
 
 
 @torch.no_grad()
-def read_prompts(model: Any, input_ids: Tensor, attention_mask: Tensor, config: GenerationConfig) -> dict[str, Any]:
+def read_prompts(
+    model: Any, input_ids: Tensor, attention_mask: Tensor, config: GenerationConfig, agreed: Agreed = bool
+) -> dict[str, Any]:
     """What `model.generate` is to be given beside prompts (N, L), padded on the left: their cache, or nothing.
 
     Nothing where no prompt is there twice, or where reading it once would not be the same: see `sharing.py`.
@@ -32,7 +35,7 @@ def read_prompts(model: Any, input_ids: Tensor, attention_mask: Tensor, config: 
     if not ordinary or core.config.model_type not in FAMILIES or learns_prompts(model) or noise_of(core):
         return {}
     rows, which = torch.unique(torch.stack((input_ids, attention_mask), dim=1), dim=0, return_inverse=True)
-    if len(rows) == len(input_ids) or input_ids.size(1) <= SHORTEST:
+    if not agreed(len(rows) < len(input_ids) and input_ids.size(1) > SHORTEST):
         return {}
     ids, mask = rows[:, :, :-1].unbind(1)
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
@@ -43,8 +46,12 @@ def read_prompts(model: Any, input_ids: Tensor, attention_mask: Tensor, config: 
 
 
 @contextmanager
-def prompts_read_once(model: Any) -> Iterator[None]:
-    """For now, let `model.generate` read each prompt once. It is called as TRL does, by keyword."""
+def prompts_read_once(model: Any, agreed: Agreed = bool) -> Iterator[None]:
+    """For now, let `model.generate` read each prompt once. It is called as TRL does, by keyword.
+
+    `agreed` says whether all processes would, given whether this one would. Where weights are sharded they read
+    together, and one that read once more than the others would wait for them.
+    """
     plain = model.generate
 
     def generate(
@@ -52,7 +59,7 @@ def prompts_read_once(model: Any) -> Iterator[None]:
     ) -> Any:
         given = {"input_ids": input_ids, "attention_mask": attention_mask}
         if not others:  # no pictures
-            others = read_prompts(model, **given, config=generation_config)
+            others = read_prompts(model, **given, config=generation_config, agreed=agreed)
         return plain(**given, generation_config=generation_config, **others)
 
     model.generate = generate

@@ -10,7 +10,7 @@ import json
 import logging
 import struct
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -31,6 +31,8 @@ CHECKSUM = struct.Struct("<I")
 SIZE = RECORD.size + CHECKSUM.size  # bytes
 WITHOUT_EFFECT = ("_name_or_path", "use_cache")  # what a configuration says that changes no log-prob
 REFERENCE = "ref"  # what TRL calls the frozen copy of an adapter that is trained further
+Logps = dict[bytes, float]  # by the keys of their texts
+Exchanged = Callable[[Logps], Sequence[Logps]]
 
 
 class LogpCache:
@@ -50,12 +52,20 @@ class LogpCache:
         found = [self.known[key] for key in keys if key in self.known]
         return found if len(found) == len(keys) else None
 
-    def settle(self, keys: Sequence[bytes], logps: Sequence[float]) -> list[float]:
-        """Keep what is new, and give for each text what was kept first."""
+    def settle(
+        self, keys: Sequence[bytes], logps: Sequence[float], exchanged: Exchanged = lambda own: [own]
+    ) -> list[float]:
+        """Keep what is new, and give for each text what was kept first.
+
+        `exchanged` gives what is new on all processes, given what is on this one, in the same order everywhere: so all
+        keep the same, and none computes what another did.
+        """
         new = {key: logp for key, logp in zip(keys, logps, strict=True) if key not in self.known}
-        self.known |= new
+        for found in exchanged(new):
+            for key, logp in found.items():
+                self.known.setdefault(key, logp)
         if new:
-            self._append(b"".join(_record(key, logp) for key, logp in new.items()))
+            self._append(b"".join(_record(key, self.known[key]) for key in new))
         return [self.known[key] for key in keys]
 
     def _append(self, records: bytes) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from alignkit.lookup import own
+from alignkit.models.cache import whole_weights
 from alignkit.models.spec import ModelSpec
 from alignkit.remote import Client
 from alignkit.rewards._reward import Reward
@@ -28,6 +29,8 @@ from alignkit.rewards.spec import (
 def load_reward(spec: RewardSpec, base: Path) -> Ensemble:
     """The ensemble that a recipe asks for, ready to score. A single reward is an ensemble of one.
 
+    Each process holds models whole, however the policy is split: it scores answers of its own, as many as it has.
+
     Args:
         spec: the `reward:` section.
         base: folder of the recipe, where functions beside it are found.
@@ -35,8 +38,10 @@ def load_reward(spec: RewardSpec, base: Path) -> Ensemble:
     Raises:
         ValueError: a member that cannot be loaded, or has no calibration although scores are normalised.
     """
+    with whole_weights():
+        members = [one for member in spec.members for one in load(member, base, spec.normalise == "zscore")]
     return Ensemble(
-        members=[one for member in spec.members for one in load(member, base, spec.normalise == "zscore")],
+        members=members,
         combine=spec.combine,
         normalise=spec.normalise,
         on_member_failure=spec.on_member_failure,

@@ -98,13 +98,17 @@ class GeneratingTrainer(GRPOTrainer):
         else:
             self._forget_scores()
             model = self.accelerator.unwrap_model(self.model_wrapped)
-            with prompts_read_once(model) if self.shared_prefix else nullcontext():
+            with prompts_read_once(model, self._on_all_ranks) if self.shared_prefix else nullcontext():
                 self._drawn = super()._generate_single_turn(prompt_ids, *args, **kwargs)
         if training and (self.samples is not None or self.recorder is not None):
             # chance goes on from here alike, whether answers were drawn or read
             number = self.args.seed * 1_000_003 + _seams.rollout(self)["step"]
             torch.manual_seed(number * self.accelerator.num_processes + self.accelerator.process_index)
         return self._drawn
+
+    def _on_all_ranks(self, here: bool) -> bool:
+        flag = torch.tensor(float(here), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag, "sum") == self.accelerator.num_processes)
 
     def _recorded(self, prompt_ids: Sequence[Sequence[int]], samples: Samples) -> tuple[list[list[int]], Any]:
         """The next groups of this rank's prompts. Every rank counts what all of them took."""

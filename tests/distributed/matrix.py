@@ -13,6 +13,9 @@ from zlib import crc32
 
 from accelerate.state import AcceleratorState
 
+from alignkit.models.load import load_tokenizer
+from alignkit.models.reward import load_reward_model
+from alignkit.models.spec import ModelSpec
 from alignkit.recipe import load
 from alignkit.recipe.build import build
 from tests.recipes.runs import CLOCK, weights
@@ -31,7 +34,7 @@ UNEVEN = ("train.global_batch_size=4", "data.train.0.limit=9", "data.eval.0.limi
 GROUPS = (
     "objective.beta=0.05",  # loads a reference
     "objective.scaling=batch",
-    "reward={members: [{rule: regex_match, pattern: '[a-m]'}]}",
+    "reward={members: [{model: REWARD}]}",
     "train.global_batch_size=8",
 )
 PARAMETERS = {"full": (), "LoRA": ("model.adapter.rank=4",)}
@@ -48,6 +51,7 @@ class Case:
     overrides: tuple[str, ...] = UNEVEN
 
 
+REWARD = "reward"  # folder of a reward model
 CASES = {
     "SFT": Case(full="mixce/tiny", lora="poft/tiny", micro=1),
     "pairs": Case(full="napo/tiny", lora="mmpo/tiny", micro=2),  # napo: a statistic of the micro-batch on both
@@ -75,18 +79,30 @@ class Trained:
         return weights(self.folder / "saved-0")
 
 
-def trained(trainer: str, parameters: str, folder: Path, processes: int) -> Trained:
-    """Train one cell on so many processes, of which this is one; all of them have the same global batch."""
+def built(trainer: str, parameters: str, folder: Path, processes: int, *more: str) -> Any:
+    """A trainer of one cell on so many processes, of which this is one; all of them have the same global batch."""
     case = CASES[trainer]
     share = 2 // processes
     sizes = (
         f"train.per_device_train_batch_size={case.micro * share}",
         f"train.per_device_eval_batch_size={case.eval_micro * share}",
     )
-    options = (f"train.output_dir={folder}", *COMMON, *case.overrides, *sizes, *PARAMETERS[parameters])
-    run: Any = build(load(getattr(case, parameters.lower()), options))
+    options = (f"train.output_dir={folder}", *COMMON, *case.overrides, *sizes, *PARAMETERS[parameters], *more)
+    last = dict(option.partition("=")[::2] for option in options)
+    written = (f"{key}={value}".replace("REWARD", str(folder.parent / REWARD)) for key, value in last.items())
+    return build(load(getattr(case, parameters.lower()), [*written]))
+
+
+def trained(trainer: str, parameters: str, folder: Path, processes: int) -> Trained:
+    """Train one cell on so many processes; a reward model for it is beside its folder."""
+    run = built(trainer, parameters, folder, processes)
     if trainer == "RL":
         run.rollout_func = recorded
+    return finished(run, folder)
+
+
+def finished(run: Any, folder: Path) -> Trained:
+    """Train, save, and write down what came of it."""
     run.train()
     run.save_model(str(folder / f"saved-{run.accelerator.process_index}"))
     if run.is_world_process_zero():
@@ -120,10 +136,20 @@ def recorded(prompts: list, trainer: Any) -> dict[str, Any]:
     return {"prompt_ids": prompt_ids, "completion_ids": completions, "logprobs": None}
 
 
+def save_reward_model(folder: Path) -> None:
+    """Beside the folders of cells. Not by one of several processes, which might share its weights."""
+    spec = ModelSpec(path="tiny:llama")
+    load_reward_model(spec).save_pretrained(folder / REWARD)
+    load_tokenizer(spec).save_pretrained(folder / REWARD)
+
+
 def main(folder: Path, cells: list[str]) -> None:
+    from tests.distributed import ways  # here, since they train cells of this module
+
     for cell in cells:
-        trainer, parameters = cell.split("-")
-        trained(trainer, parameters, folder / cell, processes=2)
+        trainer, parameters, *special = cell.split("-")
+        way = ways.WAYS[special[0]] if special else trained
+        way(trainer, parameters, folder / cell, processes=2)
         AcceleratorState._reset_state()  # DeepSpeed's configuration keeps the batch sizes of its first trainer
 
 

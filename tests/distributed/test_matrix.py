@@ -3,12 +3,14 @@
 One launch for each distribution trains all cells that were selected; those marked `matrix` are left out of `make test`.
 """
 
+import json
 from shutil import which
 
 import pytest
 import torch
 
-from tests.distributed.matrix import CASES, PARAMETERS, Trained, trained
+from alignkit.models.reference_cache import SIZE
+from tests.distributed.matrix import CASES, PARAMETERS, Trained, save_reward_model, trained
 from tests.launching import accelerate, launch
 from tests.recipes.runs import RECIPES
 
@@ -36,12 +38,12 @@ def cells():
 
 @pytest.fixture(scope="module")
 def selected(request):
-    """{distribution: [(trainer, parameters)]} of the tests that will run."""
+    """{distribution: names of cells} of the tests that will run."""
     found = {distribution: [] for distribution in STAGES}
     for item in request.session.items:
         params = item.callspec.params if item.path == request.path and hasattr(item, "callspec") else {}
         if "distribution" in params:
-            found[params["distribution"]].append((params["trainer"], params["parameters"]))
+            found[params["distribution"]].append("-".join([*params.values()][1:]))
     return found
 
 
@@ -53,10 +55,12 @@ def launched(selected, tmp_path_factory):
     def once(distribution):
         if distribution not in done:
             folder = tmp_path_factory.mktemp(distribution)
-            names = [f"{trainer}-{parameters}" for trainer, parameters in selected[distribution]]
+            save_reward_model(folder)
             config = RECIPES / "accelerate" / f"{distribution.lower().replace('-', '')}-cpu.yaml"
             result = launch(
-                [*accelerate(config), "-m", "tests.distributed.matrix", str(folder), *names], folder, SECONDS
+                [*accelerate(config), "-m", "tests.distributed.matrix", str(folder), *selected[distribution]],
+                folder,
+                SECONDS,
             )
             done[distribution] = folder, result.stdout + result.stderr
         return done[distribution]
@@ -71,7 +75,9 @@ def alone(tmp_path_factory):
 
     def once(trainer, parameters):
         if (trainer, parameters) not in done:
-            done[trainer, parameters] = trained(trainer, parameters, tmp_path_factory.mktemp("one"), processes=1)
+            folder = tmp_path_factory.mktemp("one")
+            save_reward_model(folder)
+            done[trainer, parameters] = trained(trainer, parameters, folder / "run", processes=1)
         return done[trainer, parameters]
 
     return once
@@ -88,6 +94,46 @@ def test_two_processes_train_as_one(launched, alone, distribution, trainer, para
     assert two.facts["zero_stage"] == STAGES[distribution]
     assert_placed(two, distribution, loads_reference=one.facts["reference"] is not None)
     assert_saved_once(two, parameters)
+
+
+REMEMBERED = [
+    ("DDP", "pairs", "full", "remembered"),
+    ("ZeRO-3", "pairs", "full", "remembered"),
+    pytest.param("DDP", "pairs", "LoRA", "remembered", marks=pytest.mark.matrix),
+    pytest.param("ZeRO-3", "pairs", "LoRA", "remembered", marks=pytest.mark.matrix),
+]
+
+
+@pytest.mark.parametrize(("distribution", "trainer", "parameters", "way"), REMEMBERED)
+def test_a_reference_is_asked_once_and_training_is_the_same(launched, alone, distribution, trainer, parameters, way):
+    """As of one process that remembers nothing. An epoch has three steps, the last of them for one process alone."""
+    folder, printed = launched(distribution)
+    two = Trained(folder / f"{trainer}-{parameters}-{way}")
+    assert (two.folder / "asked-1.json").exists(), printed
+    assert_same_training(two, alone(trainer, parameters))
+    for rank in (0, 1):
+        assert {*json.loads((two.folder / f"asked-{rank}.json").read_text())} == {0, 1, 2}
+    kept = sum(file.stat().st_size for file in two.folder.glob("cache/references/*/*.logps"))
+    assert kept == 2 * (9 + 3) * SIZE, "each answer of training and evaluation once, whichever process had it"
+
+
+@pytest.mark.parametrize(
+    ("distribution", "trainer", "parameters", "way"), [(one, "RL", "full", "drawn") for one in ("DDP", "ZeRO-3")]
+)
+def test_prompts_read_once_draw_the_same_answers(launched, distribution, trainer, parameters, way):
+    folder, printed = launched(distribution)
+    for rank, longest in ((0, 12), (1, 3)):
+        file = folder / f"{trainer}-{parameters}-{way}" / f"drawn-{rank}.json"
+        assert file.exists(), printed
+        found = json.loads(file.read_text())
+        plain = found.pop("plain")
+        assert plain["once"] == []
+        assert [max(map(len, answers)) for answers in plain["tokens"]] == [longest] * 2
+        assert len({tuple(answer) for answers in plain["tokens"] for answer in answers}) == 8
+        assert [*found] == ["shared"] if distribution == "DDP" else ["shared", "shared, sharded"]
+        for shared in found.values():
+            assert shared["tokens"] == plain["tokens"]
+            assert shared["once"] == [False, True]  # a prompt of the first step is short, on one process
 
 
 def assert_same_training(two, one):

@@ -36,6 +36,15 @@ def test_a_process_that_finds_everything_writes_nothing(folder):
     assert len(list(folder.iterdir())) == 1
 
 
+def test_processes_keep_what_the_first_of_them_found(folder, tmp_path):
+    """And write down what each found itself, with the value that is kept."""
+    others, mine = {b"x" * 16: -4.0, b"z" * 16: -6.0}, {b"x" * 16: -5.0, b"y" * 16: -7.0}
+    cache = LogpCache(tmp_path / "other")
+    assert cache.settle([*mine], [*mine.values()], lambda own: [others, own]) == [-4.0, -7.0]
+    assert cache.find([*others]) == [-4.0, -6.0]
+    assert LogpCache(tmp_path / "other").known == {b"x" * 16: -4.0, b"y" * 16: -7.0}
+
+
 @pytest.mark.parametrize("end", range(1, SIZE))
 def test_a_record_that_is_cut_off_is_missing(folder, end):
     (file,) = folder.iterdir()
