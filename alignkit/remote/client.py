@@ -1,4 +1,9 @@
-"""Requests that are tried again where that helps, and stop where it does not."""
+"""Requests that are tried again where that helps, and stop where it does not.
+
+openai is imported where it is used: it takes a second, and most runs that read this file ask no server.
+"""
+
+from __future__ import annotations
 
 import difflib
 import email.utils
@@ -10,14 +15,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
-
-import openai
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from alignkit.remote.cache import Cache
 from alignkit.remote.endpoint import NO_KEY, Endpoint
 from alignkit.remote.errors import BadReply, Refused, Rejected, RemoteError, Unavailable
 from alignkit.remote.pace import Pace
+
+if TYPE_CHECKING:
+    import openai
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -57,8 +63,11 @@ class Client:
         self._sleep = sleep
         self._slots = threading.BoundedSemaphore(endpoint.concurrency)
         self._refusal: Refused | None = None
+        import openai
+
         # an organisation named in the environment is OpenAI's business only
-        headers: dict[str, Any] = {} if endpoint.key_variable is None and self._key != NO_KEY else _NOBODY
+        nobody = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
+        headers: dict[str, Any] = {} if endpoint.key_variable is None and self._key != NO_KEY else nobody
         self._openai = openai.OpenAI(
             api_key=self._key,
             base_url=endpoint.url,
@@ -114,6 +123,8 @@ class Client:
 
     def models(self) -> list[str]:
         """Names of the models that the server says it has; none where it does not say."""
+        import openai
+
         with suppress(openai.OpenAIError, ValueError, TypeError, AttributeError):
             return sorted(model.id for model in self._openai.models.list(timeout=QUICK))
         return []
@@ -168,6 +179,8 @@ class Client:
         raise AssertionError("a last try returns or raises")
 
     def _once(self, path: str, body: Mapping[str, Any], parse: Parse) -> Any:
+        import openai
+
         with self._slots:
             self._pace.wait()
             try:
@@ -206,7 +219,7 @@ class Client:
         shown = difflib.get_close_matches(model, there, SHOWN, cutoff=0) if len(there) > SHOWN else there
         return f"; there is no model {model!r}, but {', '.join(shown)}{' …' if len(there) > SHOWN else ''}"
 
-    def _wait(self, number: int, again: "_Again") -> float:
+    def _wait(self, number: int, again: _Again) -> float:
         """Seconds before the next try: what the server says, else twice as long each time, less a random part."""
         if again.after is not None:
             return again.after
@@ -230,7 +243,6 @@ class _Again(Exception):
 
 
 _ONE_KEY: Any = {"security": {"bearer_auth": True}}  # not the administrator's, which openai would find by itself
-_NOBODY = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

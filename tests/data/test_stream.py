@@ -1,11 +1,13 @@
 import pickle
+import tracemalloc
 from collections import Counter
 
 import pytest
 
-from alignkit.data import Source, stream
+from alignkit.data import DataSpec, Source, stream
 from alignkit.data.errors import DataError
 from alignkit.data.layouts import Layout
+from alignkit.data.load import load_data
 from alignkit.data.sources import open_source
 
 PAIR = {"prompt": "q", "chosen": "a", "rejected": "b"}
@@ -64,3 +66,16 @@ def test_evaluation_streams_come_one_after_the_other(write, tmp_path):
     both = stream.joined([streamed(tmp_path, "b.jsonl"), streamed(tmp_path, "a.jsonl")])
     assert [row["place"] for row in both] == ["b.jsonl:1", "b.jsonl:2", "a.jsonl:1"]
     assert stream.joined([]) is None
+
+
+def test_ten_times_the_rows_need_no_more_memory(write, tmp_path, monkeypatch):
+    monkeypatch.setattr(stream, "BUFFER", 100)  # the rows among which it shuffles are held, and no others
+    peaks = []
+    for count in (300, 500, 5000):  # the first warms caches up
+        write("a.jsonl", [{**PAIR, "prompt": f"{number} " + "q" * 200} for number in range(count)])
+        spec = DataSpec(train=(Source(source="a.jsonl"),), streaming=True)
+        tracemalloc.start()
+        assert sum(1 for _ in load_data(spec, "pairs", base=tmp_path).train) == count
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < 1.3 * peaks[1]

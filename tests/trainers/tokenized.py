@@ -36,3 +36,4 @@ if __name__ == "__main__":
     datasets.config.HF_DATASETS_CACHE = place
     for one in RECIPES:
         print(one, added(place, one))
+    assert "openai" not in sys.modules, "a run that asks no server waits for its client"
