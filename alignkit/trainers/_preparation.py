@@ -59,5 +59,10 @@ def processes(args: Any, dataset: Any) -> int | None:
     written = getattr(args, "dataset_num_proc", None)  # no option of GRPOConfig
     if written is not None or not isinstance(dataset, Dataset):
         return written
-    number = min(len(os.sched_getaffinity(0)), len(dataset) // WORTH_A_PROCESS)
+    number = min(cores(), len(dataset) // WORTH_A_PROCESS)
     return number if number > 1 else None
+
+
+def cores() -> int:
+    """Those this process may use, where the system says; macOS knows only those of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,6 +1,5 @@
 """Rows are tokenized once for all runs, by several processes where they are many, and the same either way."""
 
-import os
 from types import SimpleNamespace
 
 import datasets
@@ -61,7 +60,7 @@ def test_tokens_of_another_process_are_found(cache):
     ],
 )
 def test_rows_and_cores_say_how_many_processes(monkeypatch, written, rows, cores, number):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr(_preparation, "cores", lambda: cores)
     assert processes(SimpleNamespace(dataset_num_proc=written), Dataset.from_dict({"a": range(rows)})) == number
 
 
@@ -82,7 +81,7 @@ def test_several_processes_give_the_same_rows(tmp_path, monkeypatch, packing):
         return run.train_dataset[:]
 
     alone = rows()
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(_preparation, "cores", lambda: 3)
     monkeypatch.setattr(_preparation, "WORTH_A_PROCESS", 5)
     asked = []
     mapped = Dataset.map
