@@ -6,13 +6,16 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 READY  := $(VENV)/.ready
 SMOLLM := $(VENV)/.smollm2
 
-.PHONY: demo test smoke matrix gpu cells check audit golden docs clean
+.PHONY: demo test more smoke matrix gpu cells check audit golden docs clean
 
 demo: $(READY) $(SMOLLM)        ## train a small chat model on a hundred pairs, and show what changed
 	$(BIN)/alignkit demo $(ARGS)
 
 test: $(READY) $(SMOLLM)        ## everything that runs without a GPU
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not matrix" -n auto --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not matrix and not more" -n auto --dist loadfile $(ARGS)
+
+more: $(READY) $(SMOLLM)        ## further cases of what `make test` tries in one: methods, large recipes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m more -n auto --dist loadfile $(ARGS)
 
 smoke: $(READY) $(SMOLLM)       ## only what trains or loads something real
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m smoke $(ARGS)

@@ -16,7 +16,7 @@ from tests.recipes.runs import RECIPES
 
 pytestmark = pytest.mark.smoke
 
-EVERY_RUN = {("DDP", "full"), ("ZeRO-2", "LoRA"), ("ZeRO-3", "full")}
+EVERY_RUN = {("DDP", "LoRA"), ("ZeRO-3", "full")}  # ZeRO-2 between them: tests/faults
 STAGES = {"DDP": None, "ZeRO-2": 2, "ZeRO-3": 3}
 SECONDS = 600  # on CPUs DeepSpeed compiles its shared-memory reduction when it runs first
 # Sums of log-probs are near 1000 nats, where float32 keeps 1e-4; losses take their differences with small weights.
@@ -97,9 +97,9 @@ def test_two_processes_train_as_one(launched, alone, distribution, trainer, para
 
 
 REMEMBERED = [
-    ("DDP", "pairs", "full", "remembered"),
+    ("DDP", "pairs", "LoRA", "remembered"),
     ("ZeRO-3", "pairs", "full", "remembered"),
-    pytest.param("DDP", "pairs", "LoRA", "remembered", marks=pytest.mark.matrix),
+    pytest.param("DDP", "pairs", "full", "remembered", marks=pytest.mark.matrix),
     pytest.param("ZeRO-3", "pairs", "LoRA", "remembered", marks=pytest.mark.matrix),
 ]
 
@@ -175,4 +175,4 @@ def test_a_cell_of_every_trainer_runs_each_time():
         for values in cells()
         if all(mark.name != "matrix" for mark in values.marks)
     }
-    assert covered == {(distribution, trainer) for distribution in STAGES for trainer in CASES}
+    assert covered == {(distribution, trainer) for distribution in ("DDP", "ZeRO-3") for trainer in CASES}

@@ -11,13 +11,14 @@ from alignkit.cli import main
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
-COMMANDS = [
-    (page.name, match.group(1))
+FOUND = [
+    (page.name, match.group(1).strip())
     for page in PAGES
     for match in re.finditer(
         r"^(?:\$ |    )(alignkit [^#\n]+|make \w+|accelerate launch [^#\n]+)", page.read_text(), re.M
     )
 ]
+COMMANDS = [*{command: (page, command) for page, command in reversed(FOUND)}.values()]  # each once
 # run by a test of their own: they install, train for minutes, start processes, or need the reader's own recipe
 OWN_RECIPE = ("alignkit train my.yaml", "alignkit reward calibrate my.yaml", "alignkit sample my.yaml")
 EVALUATION = ("alignkit eval",)  # with a judge on loopback: test_evaluation.py
@@ -40,7 +41,6 @@ def test_pages_and_commands_were_found():
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[f"{page}: {command}" for page, command in COMMANDS])
 def test_commands_run_as_written(tmp_path, monkeypatch, page, command):
-    command = command.strip()
     if command.startswith(ELSEWHERE):
         target = command.split()[1] if command.startswith("make ") else None
         assert target is None or re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M)

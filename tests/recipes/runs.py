@@ -65,14 +65,14 @@ def recipe_name(path: Path) -> str:
     return path.relative_to(RECIPES).with_suffix("").as_posix()
 
 
-def alone(path: Path) -> Any:
+def alone(path: Path, *marks: Any) -> Any:
     """The recipe as a parameter of a test that trains it in one process."""
     recipe = load(path)
     trainer = TRAINERS[family_of(type(recipe.objective))]
     parameters = "full" if recipe.model.adapter is None else "LoRA"
     where = {"distribution": "one process", "device": "CPU", "shows": "trains"}
-    marks = pytest.mark.cell(trainer=trainer, parameters=parameters, **where)
-    return pytest.param(path, id=recipe_name(path), marks=marks)
+    cell = pytest.mark.cell(trainer=trainer, parameters=parameters, **where)
+    return pytest.param(path, id=recipe_name(path), marks=[cell, *marks])
 
 
 def train(recipe: str, folder: Path, *overrides: str) -> Run:

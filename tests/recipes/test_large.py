@@ -12,6 +12,7 @@ import pytest
 from alignkit.models.sources import resolve
 from alignkit.objectives import GroupObjective
 from alignkit.recipe import Recipe, load
+from alignkit.recipe.schema import family_of
 from alignkit.recipe.scoring import score_teachers
 from alignkit.rewards.build import load_reward
 from tests.recipes.runs import FILES, RECIPES, alone, recipe_name, train
@@ -128,8 +129,18 @@ def test_the_reward_of_a_large_recipe_tells_right_from_wrong(path, tmp_path):
     assert reward(prompts, answers, **columns).tolist() == [1, 0]
 
 
+def one_of_each_kind():
+    """Every large recipe, those apart whose family and adapter another has."""
+    seen = set()
+    for path in LARGE:
+        recipe = load(path)
+        kind = family_of(type(recipe.objective)), recipe.model.adapter is None
+        yield alone(path, *[pytest.mark.more] * (kind in seen))
+        seen.add(kind)
+
+
 @pytest.mark.smoke
-@pytest.mark.parametrize("path", [alone(path) for path in LARGE])
+@pytest.mark.parametrize("path", one_of_each_kind())
 def test_a_large_recipe_trains(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     overrides = stand_ins(path, tmp_path)

@@ -8,8 +8,7 @@ from alignkit.trainers import TokenTrainer
 from tests.trainers.runs import LORA, TEXTS, differences, train
 
 
-@pytest.mark.parametrize("peft", [None, LORA], ids=["full", "lora"])
-@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize(("peft", "steps"), [(None, 1), (LORA, 2)], ids=["full", "lora"])
 @pytest.mark.parametrize(
     ("objective", "loss"), [(make("mixce", eta=1), "nll"), (make("nll"), "nll"), (make("mixce", eta=0), "dft")]
 )

@@ -8,7 +8,6 @@ from trl import KTOConfig, KTOTrainer
 from alignkit.models.sources import resolve
 from alignkit.objectives import make
 from alignkit.trainers import UnpairedTrainer
-from tests.launching import launch, torchrun
 from tests.trainers.runs import LORA, ROWS, differences, train
 
 LABELS = {"chosen": True, "rejected": False}
@@ -198,35 +197,3 @@ def test_streams_are_refused(tmp_path):
     args = KTOConfig(output_dir=str(tmp_path), max_steps=1, use_cpu=True, bf16=False, report_to="none")
     with pytest.raises(ValueError, match="streamed answers come in the order they have"):
         UnpairedTrainer(model=resolve("tiny:llama"), args=args, train_dataset=stream, objective=make("kto"))
-
-
-RANKS = """
-import sys, torch
-from tests.trainers.test_unpaired import build, parts
-run = build(sys.argv[1], args={"per_device_train_batch_size": int(sys.argv[2]), "max_steps": 3})
-rank = run.args.process_index
-seen = [(batch["label"].tolist(), *parts(batch, ""), *parts(batch, "KL_")) for batch in run.get_train_dataloader()]
-run.train()
-losses = [(entry["loss"], entry["kl"], entry["grad_norm"]) for entry in run.state.log_history if "loss" in entry]
-torch.save((seen, losses), f"{sys.argv[1]}/rank{rank}.pt")
-"""
-
-
-@pytest.mark.smoke
-def test_two_ranks_are_one_rank_with_twice_the_rows(tmp_path):
-    """The same rows in the same order with the same partners, the same KL estimate, loss and gradient."""
-    script = tmp_path / "ranks.py"
-    script.write_text(RANKS)
-    results = []
-    for ranks, rows in ((2, 2), (1, 4)):
-        out = tmp_path / str(ranks)
-        out.mkdir()
-        result = launch([*torchrun(ranks), str(script), str(out), str(rows)], tmp_path, ACCELERATE_USE_CPU="true")
-        assert result.returncode == 0, result.stdout + result.stderr
-        results.append([torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(ranks)])
-    (first, losses), (second, same) = results[0]
-    [(whole, expected)] = results[1]
-    assert losses == same
-    torch.testing.assert_close(torch.tensor(losses), torch.tensor(expected), rtol=1e-4, atol=1e-5)
-    joined = [[a + b for a, b in zip(one, two, strict=True)] for one, two in zip(first, second, strict=True)]
-    assert joined == [list(batch) for batch in whole]
