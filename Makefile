@@ -11,7 +11,7 @@ SMOLLM := $(VENV)/.smollm2
 demo: $(READY) $(SMOLLM)        ## train a small chat model on a hundred pairs, and show what changed
 	$(BIN)/alignkit demo $(ARGS)
 
-test: $(READY) $(SMOLLM)        ## everything that runs without a GPU
+test: $(READY) $(SMOLLM)        ## what runs without a GPU, one case of each kind
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not matrix and not more" -n auto --dist loadfile $(ARGS)
 
 more: $(READY) $(SMOLLM)        ## further cases of what `make test` tries in one: methods, large recipes

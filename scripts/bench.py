@@ -12,10 +12,11 @@ if __name__ == "__main__":
     by_name = {method.objective: method for method in METHODS}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", help="path as in a recipe's model.path; unset: small, --steps: the demo's")
-    parser.add_argument("--full", action="store_true", help="more lengths and numbers of answers: hours on a CPU")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--full", action="store_true", help="more lengths and numbers of answers: hours on a CPU")
     parser.add_argument("--vocabulary", action="store_true", help="also the memory of vocabularies of three sizes")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
+    which.add_argument(
         "--steps",
         nargs="*",
         metavar="OBJECTIVE",
@@ -25,6 +26,8 @@ if __name__ == "__main__":
     parser.add_argument("--plot", type=Path, help="PNG to write")
     chosen = parser.parse_args()
     if chosen.steps is not None:
+        if chosen.vocabulary or chosen.plot:
+            parser.error("--steps has no --vocabulary and no --plot")
         methods = [by_name[name] for name in chosen.steps or by_name]
         print(table_of_steps([*measure_steps(chosen.model or MODEL, methods, chosen.rounds)]))
     else:

@@ -76,22 +76,25 @@ def run_errors() -> Iterator[None]:
             _end(str(error), DIVERGED)
         if isinstance(error, NotSaved):
             _end(str(error), NO_ROOM)
-        if isinstance(error, OSError) and error.errno in _DISK:
-            where = error.filename or "a file of the run"
-            _end(f"{where}: {error.strerror}; make room or write another train.output_dir", NO_ROOM)
-        if _is_away(error):
+        full = next((cause for cause in _causes(error) if isinstance(cause, OSError) and cause.errno in _DISK), None)
+        if full is not None:
+            where = full.filename or "a file of the run"
+            _end(f"{where}: {full.strerror}; make room or write another train.output_dir", NO_ROOM)
+        if any(getattr(cause, "resumable", False) for cause in _causes(error)):  # a server gave no answer
             _end(" ".join([f"{error};", *getattr(error, "__notes__", ["--resume auto goes on"])]), RESUMABLE)
-        if _is_memory(error):
+        if any(map(_is_memory, _causes(error))):
             _end(f"out of memory: {' '.join(str(error).split())[:200]}. What to change: {_MEMORY}", NO_ROOM)
         raise
 
 
-def _is_away(error: BaseException | None) -> bool:
-    """Whether a server that a run depends on, of rewards or judgments, gave no answer."""
-    return error is not None and (getattr(error, "resumable", False) or _is_away(error.__cause__))
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and what it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
-def _is_memory(error: Exception) -> bool:
+def _is_memory(error: BaseException) -> bool:
     import torch
 
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

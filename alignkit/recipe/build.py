@@ -32,7 +32,7 @@ from alignkit.recipe.balance import balanced
 from alignkit.recipe.hub import make_repository
 from alignkit.recipe.inspection import inspect_data, refuse_images, refuse_lost
 from alignkit.recipe.metrics_file import MetricsFile
-from alignkit.recipe.profile import attach_profile
+from alignkit.recipe.profile import Start, attach_profile
 from alignkit.recipe.provenance import save_provenance
 from alignkit.recipe.resume import refuse_changes
 from alignkit.recipe.rollouts import answer_sources, refuse_absent_vllm
@@ -82,15 +82,20 @@ def build(
         ValueError: data, model or options that cannot be used; the message says what to write instead.
     """
     trainer, _ = TRAINERS[family_of(type(recipe.objective))]
+    start = Start()
+    start.done("imports")
     # before the model: transformers looks for DeepSpeed's configuration while it loads weights, to shard them at once
     args = training_arguments(recipe)
     refuse_absent_vllm(args)
     data, tokenizer, found = inspected(recipe, args, report)
     recipe = settled(recipe, data, checkpoint)
     make_repository(args)
+    start.done("data")
     set_seed(args.seed)  # adapters are drawn before the trainer seeds itself
+    model = (load or load_recipe_model)(recipe, args)
+    start.done("model")
     run = trainer(
-        model=(load or load_recipe_model)(recipe, args),
+        model=model,
         objective=recipe.objective,
         shared_prefix=recipe.settings.shared_prefix,
         reference_cache=recipe.settings.reference_cache,
@@ -102,6 +107,9 @@ def build(
         **own_options(recipe, args),
     )
     check_sharding(run.accelerator.distributed_type)
+    start.done("trainer")
+    if recipe.profile:
+        attach_profile(run, start)
     record(run, recipe, data, without_texts(found) if args.push_to_hub else found)
     return run
 
@@ -149,8 +157,6 @@ def record(run: Any, recipe: Recipe, data: Data, shown: DataReport) -> None:
         from alignkit.recipe.evaluation.attach import attach_evaluation  # here, since its HTTP client takes a second
 
         attach_evaluation(run, recipe.evaluation)
-    if recipe.profile:
-        attach_profile(run)
     attach_summary(run, Facts.of(recipe, data, shown))
 
 

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: `profile: true` times some steps and keeps torch's trace of them.
+"""Where the time goes: `profile: true` times the way to the first step and some later ones, and keeps torch's trace.
 
 Phases exclude each other: time belongs to the innermost that runs. On an accelerator every phase waits for its kernels,
 which takes away what overlap there is, so that a phase is charged for its own work.
@@ -13,6 +13,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch.profiler import profile, record_function, schedule
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -23,6 +24,20 @@ NAME = "profile.json"
 TRACE = "trace.json.gz"
 FEWEST = 2  # steps that are profiled, after a first one in which much happens that never happens again
 OTHER = "other"
+
+
+class Start:
+    """Seconds from the start of the process to its first step, by what was done."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = psutil.Process().create_time()
+
+    def done(self, what: str) -> None:
+        """What the time since the last call went to."""
+        now = time.time()
+        self.seconds[what] = now - self._since
+        self._since = now
 
 
 class Clock:
@@ -80,8 +95,9 @@ class Profile(TrainerCallback):
     The first process does. The profiler's own cost is in the times; it is small where the work of a kernel is large.
     """
 
-    def __init__(self, trainer: Any, active: int) -> None:
+    def __init__(self, trainer: Any, active: int, start: Start) -> None:
         self.trainer = trainer
+        self.start = start
         self.active = active
         self.clock = Clock()
         self.steps: list[int] = []  # that are in the profile
@@ -105,6 +121,10 @@ class Profile(TrainerCallback):
         self.tracer.start()
         self.clock.start()
 
+    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+        if "first batch" not in self.start.seconds:
+            self.start.done("first batch")
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.tracer is None:
             return
@@ -127,7 +147,7 @@ class Profile(TrainerCallback):
         self.tracer.stop()
         self.tracer = None
         largest_first = dict(sorted(seconds.items(), key=lambda item: -item[1]))
-        said = {"steps": self.steps[1:], "seconds": largest_first}
+        said = {"start": self.start.seconds, "steps": self.steps[1:], "seconds": largest_first}
         (self.folder / NAME).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
     def _export(self, tracer: Any) -> None:
@@ -135,8 +155,12 @@ class Profile(TrainerCallback):
         tracer.export_chrome_trace(str(self.folder / TRACE))
 
 
-def attach_profile(trainer: Any) -> None:
+def attach_profile(trainer: Any, start: Start) -> None:
     """Profile a trainer's next run; of methods that generate, whole generations with all their updates.
+
+    Args:
+        trainer: which has not been trained yet.
+        start: what has been done since the process started.
 
     Raises:
         ValueError: the run is too short.
@@ -144,14 +168,16 @@ def attach_profile(trainer: Any) -> None:
     if 0 < trainer.args.max_steps < FEWEST:
         raise ValueError("profile leaves out the first step, and this run has no other; write train.max_steps: 3")
     updates = max(1, round(getattr(trainer, "updates_per_generation", 1)))
-    trainer.add_callback(Profile(trainer, -(-FEWEST // updates) * updates))
+    trainer.add_callback(Profile(trainer, -(-FEWEST // updates) * updates, start))
 
 
 def shown(folder: Path) -> str:
     """The table of a profiled run's folder: phases, seconds a step, shares."""
     said = json.loads((folder / NAME).read_text(encoding="utf-8"))
     steps, whole = said["steps"], sum(said["seconds"].values())
-    lines = [f"profile of steps {steps[0]} to {steps[-1]}, {whole / len(steps):.3g} s each"]
+    start = ", ".join(f"{what} {seconds:.3g}" for what, seconds in said["start"].items())
+    lines = [f"first step after {sum(said['start'].values()):.3g} s: {start}"]
+    lines += [f"profile of steps {steps[0]} to {steps[-1]}, {whole / len(steps):.3g} s each"]
     for phase, seconds in said["seconds"].items():
         lines.append(f"  {phase:11} {seconds / len(steps):9.3g} s  {seconds / whole:6.1%}")
     return "\n".join([*lines, f"trace: {folder / TRACE} (open it in ui.perfetto.dev)"])

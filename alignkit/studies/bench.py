@@ -170,15 +170,15 @@ def growth(timings: Sequence[Timing]) -> str:
 
 
 def by_vocabulary(case: Case, vocabularies: Sequence[int] = VOCABULARIES) -> str:
-    """Markdown: peak memory of the small model, in MB, the gradients of its weights apart."""
-    rows = ["| vocabulary | " + " | ".join(WAYS) + " |", "|---:" * (1 + len(WAYS)) + "|"]
+    """Markdown: peak memory of the small model in MB, beside what the gradients of its weights take."""
+    rows = ["| vocabulary | gradients | " + " | ".join(WAYS) + " |", "|---:" * (2 + len(WAYS)) + "|"]
     for vocabulary in vocabularies:
         model = model_named("small", vocabulary)
         device = next(model.parameters()).device.type
         batches = case.batches(vocabulary, device)
         own = sum(weight.numel() * weight.element_size() for weight in model.parameters())
-        peaks = [_peak(partial(_step, model, batches, way), device) - own for way in WAYS]
-        rows.append(f"| {vocabulary} | " + " | ".join(f"{peak / 2**20:.0f}" for peak in peaks) + " |")
+        sizes = [own, *(_peak(partial(_step, model, batches, way), device) for way in WAYS)]
+        rows.append(f"| {vocabulary} | " + " | ".join(f"{size / 2**20:.0f}" for size in sizes) + " |")
     return "\n".join(rows)
 
 

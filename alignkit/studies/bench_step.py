@@ -57,6 +57,7 @@ class Method:
             max_steps=1,
             gradient_checkpointing=False,
             bf16=False,
+            logging_steps=1,
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,

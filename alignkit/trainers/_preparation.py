@@ -23,7 +23,8 @@ READ = (  # TRL's options that say what becomes of a row
     "packing_strategy",
     "shuffle_dataset",
 )
-WORTH_A_PROCESS = 2000  # rows, for whose tokens a process needs about as long as it needs to start
+WORTH_A_PROCESS = 2000  # rows; for fewer the time that a process takes to start is felt
+MOST = 8  # processes, since a container may be allowed less time than it sees cores
 
 
 def options(args: Any, dataset: Any) -> SimpleNamespace:
@@ -54,12 +55,13 @@ def in_parallel(args: Any, dataset: Any) -> dict[str, int | None]:
 def processes(args: Any, dataset: Any) -> int | None:
     """Processes that tokenize a dataset: those of `dataset_num_proc`, or else what its rows are worth.
 
-    None is this process. One rank of a machine tokenizes while the others wait for the file, so all cores are its own.
+    None is this process, 1 is another one. One rank of a machine tokenizes while the others wait for the file, so all
+    cores are its own.
     """
     written = getattr(args, "dataset_num_proc", None)  # no option of GRPOConfig
     if written is not None or not isinstance(dataset, Dataset):
         return written
-    number = min(cores(), len(dataset) // WORTH_A_PROCESS)
+    number = min(cores(), MOST, len(dataset) // WORTH_A_PROCESS)
     return number if number > 1 else None
 
 

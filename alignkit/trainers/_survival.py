@@ -51,7 +51,8 @@ class SurvivingTrainer(Trainer):
         self._aside = False
         self._resumed: Path | None = None
         self._inputs: dict[str, Any] = {}  # of the micro-batch that is trained
-        self._suspects: list[str] = []  # rows of this step whose loss is not finite, on this rank
+        self._bad_loss = False  # in this step, on this rank
+        self._suspects: list[str] = []  # texts of the rows whose loss it is
         super().__init__(*args, **kwargs)
         self.add_callback(self.interruption)
         self.add_callback(GoOn(self))
@@ -124,32 +125,34 @@ class SurvivingTrainer(Trainer):
         """A loss whose gradient is NaN where one of its terms, (rows, ...), is not finite; their rows are noted.
 
         A term that is infinite may still have a finite gradient, and DeepSpeed moves weights within backward, unless
-        the gradient is none.
+        the gradient's norm is NaN or infinite.
         """
         self.watch.moved()
         bad = (~terms.detach().isfinite()).reshape(len(terms), -1).any(dim=1) if terms.numel() else terms.new_zeros(0)
         if not bad.any():
             return loss
+        self._bad_loss = True
         self._suspects += self._texts(bad)
         return loss * math.nan
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Called once a step, before the optimizer moves. DeepSpeed has moved it already, or refused the gradient."""
         norm = super()._get_grad_norm(model, grad_norm)
-        error = self._diverged(norm is not None and not math.isfinite(float(norm)))
+        finite = norm is None or math.isfinite(float(norm)) or self.args.fp16  # whose scaler looks for its scale so
+        error = self._diverged(not finite)
         if error is None:
             return norm
         if self.on_nonfinite == "stop":
             raise error
         for weight in model.parameters():
             weight.grad = None  # an optimizer leaves a weight without gradient alone
-        self._suspects = []
+        self._bad_loss, self._suspects = False, []
         _seams.record(self, "train", {"skipped_steps": 1.0})
         return norm
 
     def _diverged(self, gradient: bool) -> Diverged | None:
         """The error if a loss on any rank, or else the gradient, is not finite; its ranks write their rows down."""
-        flags = torch.tensor([bool(self._suspects), gradient], device=self.accelerator.device)
+        flags = torch.tensor([self._bad_loss, gradient], device=self.accelerator.device)
         losses, gradients = self.accelerator.gather(flags[None].int()).T.tolist()
         if not any((*losses, *gradients)):
             return None
@@ -247,12 +250,18 @@ class GoOn(TrainerCallback):
 
 
 def refuse_unchecked(plugin: Any) -> None:
-    """DeepSpeed, which moves weights within backward, leaves out what is no number only where it takes the norm."""
+    """DeepSpeed, which moves weights within backward, leaves out what is no number only where it takes the norm.
+
+    ZeRO-3 always does, the others unless they are told not to; without ZeRO and in float32 it never does.
+    """
     if plugin is None:
         return
     config = plugin.deepspeed_config
     zero, bfloat16 = config.get("zero_optimization", {}), config.get("bf16", {})
-    if zero.get("stage", 0) == 0:
+    stage = zero.get("stage", 0)
+    if stage == 3:
+        return
+    if stage == 0 and config.get("fp16", {}).get("enabled") is not True:
         setting = "zero_optimization.stage: 0"
     elif not zero.get("compute_grad_norm", True):
         setting = "zero_optimization.compute_grad_norm: false"

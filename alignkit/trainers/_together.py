@@ -1,4 +1,4 @@
-"""What fails on one process fails on all of them, before the others wait for its part in a collective."""
+"""A reward function that fails on one process fails on all of them, before the others wait for its scores."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -29,7 +29,7 @@ class Together:
             found = self.function(*args, **kwargs)
         except Exception as error:  # users' functions and servers raise anything
             own = error
-        said = None if own is None else (f"{own}" or type(own).__name__, any(map(_is_resumable, _chain(own))))
+        said = None if own is None else (_in_words(own), any(map(_is_resumable, _chain(own))))
         everyone: list[tuple[str, bool] | None] = gather_object([said])
         if failures := [(rank, *said) for rank, said in enumerate(everyone) if said is not None]:
             rank, text, resumable = failures[0]
@@ -41,6 +41,11 @@ class Together:
 def together(functions: Sequence[Any]) -> list[Any]:
     """Each as `Together`, apart from models and coroutines, which TRL calls in ways of its own."""
     return [one if isinstance(one, nn.Module) or is_async_callable(one) else Together(one) for one in functions]
+
+
+def _in_words(error: Exception) -> str:
+    """Its text, with the kind where a program raised it: a KeyError says no more than the key."""
+    return str(error) if isinstance(error, ValueError | RuntimeError) and str(error) else repr(error)
 
 
 def _is_resumable(error: BaseException) -> bool:

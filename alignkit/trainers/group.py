@@ -47,7 +47,7 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
     rewards: Tensor  # of the last generation on all ranks, (N,); NaN where no source scored the answer
     learns: bool = True  # whether the last generation had something to learn from
     _answering: bool = False  # whether answers are being sampled and scored
-    _before: tuple[Any, ...]  # where the run was when the step began
+    _before: tuple[Any, ...] | None = None  # where the run was when the step began
 
     def __init__(self, *args: Any, objective: GroupObjective, **kwargs: Any) -> None:
         """TRL's arguments, `args` a GRPOConfig by keyword, whose options that the objective decides are left alone.
@@ -270,6 +270,8 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
         known = self.accelerator.num_processes == 1 or isinstance(error, FailedTogether)
         if not (self._answering and known) or self.state.global_step == 0:
             return False
+        if self._before is None:  # a run that was resumed failed in an evaluation before its first step
+            return True
         step, seen, draws, averages, rollout = self._before
         if step == self.state.global_step:  # else it failed in an evaluation after this step, which left no trace
             self.state.num_input_tokens_seen = seen

@@ -116,8 +116,8 @@ class RewardTrainer(ObjectiveTrainer, trl.RewardTrainer):
             return super()._prepare_dataset(dataset, processing_class, args, dataset_name)
         with PartialState().local_main_process_first():
             if RANKED not in names:
-                known = partial(with_tokens, tokenizer=processing_class)
-                dataset = dataset.map(known, **in_parallel(args, dataset))
+                tokenize = partial(with_tokens, tokenizer=processing_class)
+                dataset = dataset.map(tokenize, **in_parallel(args, dataset))
             return dataset.filter(partial(all_fit, limit=args.max_length))
 
     def _set_signature_columns_if_needed(self) -> None:

@@ -28,13 +28,13 @@ class TokenTrainer(ObjectiveTrainer, SFTTrainer):
             raise ValueError(f"{joined[0]} joins texts, and this objective reads {columns} of each; remove it")
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, packing: bool, *how: Any) -> Any:
-        """TRL's, which packs what each process tokenized by itself; here all together, however many there are."""
+        """TRL's, which lets each process pack what it tokenized; here one packs, however many tokenized."""
         if packing and isinstance(dataset, Dataset):
             unpacked = copy(args)
             unpacked.max_length, unpacked.shuffle_dataset = None, False
             dataset = super()._prepare_dataset(dataset, processing_class, unpacked, False, *how)
             args = copy(args)
-            args.dataset_num_proc = 1
+            args.dataset_num_proc = 0  # this process; None would be as many as there is work for
         return super()._prepare_dataset(dataset, processing_class, args, packing, *how)
 
     def mask(self, inputs: Inputs) -> Tensor:

@@ -78,8 +78,11 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
         return super().compute_loss(model, known, return_outputs, num_items_in_batch)
 
     def compute_ref_log_probs(self, model: object, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """TRL's; answers and mismatched ones side by side where prompts are shared, since both hang on the same."""
-        if not self.shared_prefix:
+        """TRL's; answers and mismatched ones side by side where prompts are shared, since both hang on the same.
+
+        Not where answers are remembered: mismatched ones are new in every epoch, and would have all asked for again.
+        """
+        if not self.shared_prefix or self.remember is not None:
             return super().compute_ref_log_probs(self.scoring(model), inputs)
         self.calculate_KL = False  # the mismatched ones are among the others
         try:

@@ -91,6 +91,28 @@ def test_a_gradient_that_is_none_ends_the_run(tmp_path):
     assert all(tensor.isfinite().all() for tensor in run.model.state_dict().values())
 
 
+def test_a_loss_of_sampled_answers_is_named_as_one(tmp_path):
+    run = trainer("grpo/tiny", tmp_path, *SAVED, "train.max_steps=2")
+    objective = run.objective
+
+    class Spoils(type(objective)):
+        def __call__(self, batch):
+            loss = super().__call__(batch)
+            return replace(loss, terms=loss.terms * float("nan")) if batch.logps.requires_grad else loss
+
+    run.objective = Spoils(**vars(objective))
+    with pytest.raises(Diverged, match=r"^the loss is not finite at step 1 \(rank 0\)"):
+        run.train()
+
+
+def test_a_run_is_refused_where_deepspeed_would_not_look(tmp_path, monkeypatch):
+    run = trainer("dpo/tiny", tmp_path, *FOUR)
+    plugin = SimpleNamespace(deepspeed_config={"zero_optimization": {"stage": 0}})
+    monkeypatch.setattr(type(run.accelerator.state), "deepspeed_plugin", plugin)
+    with pytest.raises(ValueError, match=r"^DeepSpeed with zero_optimization.stage: 0 updates"):
+        run.train()
+
+
 @pytest.mark.parametrize(
     ("config", "named"),
     [
@@ -106,4 +128,12 @@ def test_a_deepspeed_that_would_update_from_such_a_gradient_is_refused(config, n
     """What it does otherwise is in test_two_ranks.py."""
     with pytest.raises(ValueError, match=f"^DeepSpeed with {named} updates weights from gradients that are no numbers"):
         refuse_unchecked(SimpleNamespace(deepspeed_config=config))
-    refuse_unchecked(SimpleNamespace(deepspeed_config={"zero_optimization": {"stage": 3}, "bf16": {"enabled": True}}))
+
+
+def test_a_deepspeed_that_looks_is_not_refused():
+    for config in (
+        {"zero_optimization": {"stage": 2}, "bf16": {"enabled": True}},
+        {"zero_optimization": {"stage": 3}, "bf16": {"enabled": True, "check_grad_overflow": False}},
+        {"fp16": {"enabled": True}},
+    ):
+        refuse_unchecked(SimpleNamespace(deepspeed_config=config))

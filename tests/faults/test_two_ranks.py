@@ -47,7 +47,7 @@ def test_a_rank_that_dies_is_named_and_the_other_stops(tmp_path):
 
 def done_by_deepspeed(stage, folder, *faults):
     program = [*accelerate(CONFIGS / f"{stage}-cpu.yaml"), str(ROOT / "tests" / "faults" / "on_two_ranks.py")]
-    result = launch([*program, str(folder), *faults], folder)
+    result = launch([*program, str(folder), *faults], folder, seconds=600)  # the first one compiles
     return [line for line in result.stdout.splitlines() if line.startswith("rank ")], result
 
 

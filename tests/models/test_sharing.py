@@ -44,6 +44,16 @@ def test_shared_tokens_change_nothing(family, padding, monkeypatch):
     assert_same(answers_and_gradients(model, batch), answers_and_gradients(model, batch, monkeypatch))
 
 
+def test_rows_that_hold_nothing_in_vain_run_as_they_are():
+    """There is nothing to gain, and attention to one row after another costs a little."""
+    ids = torch.randint(256, (3, 200), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    batch = {"input_ids": ids, "attention_mask": mask, "completion_mask": mask}
+    assert packed(model_of("llama"), batch) is None
+    mask[1, 150:] = 0
+    assert packed(model_of("llama"), batch).input_ids.size(1) == 199 + 149 + 199
+
+
 @pytest.mark.parametrize("family", ["llama", "gemma2", "mistral"])
 @pytest.mark.parametrize("reentrant", [False, True])
 @pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])

@@ -4,10 +4,11 @@ import gzip
 import json
 import re
 
+import psutil
 import pytest
 
 from alignkit.recipe import RecipeError, load, profile
-from alignkit.recipe.profile import NAME, TRACE, Clock, Profile, attach_profile, shown
+from alignkit.recipe.profile import NAME, TRACE, Clock, Profile, Start, attach_profile, shown
 from tests.recipes.runs import train
 
 
@@ -78,7 +79,7 @@ def test_whole_generations_are_profiled(updates, steps):
             self.callback = callback
 
     trainer = Trainer()
-    attach_profile(trainer)
+    attach_profile(trainer, Start())
     assert isinstance(trainer.callback, Profile)
     assert trainer.callback.active == steps
 
@@ -101,11 +102,23 @@ def test_a_profile_is_no_part_of_the_run():
         load("dpo/tiny", ["profile=torch"])
 
 
+def test_the_way_to_the_first_step_is_counted_from_the_start_of_the_process(monkeypatch):
+    began = psutil.Process().create_time()
+    times = iter([began + 5, began + 7])
+    monkeypatch.setattr(profile.time, "time", lambda: next(times))
+    start = Start()
+    start.done("imports")
+    start.done("data")
+    assert start.seconds == pytest.approx({"imports": 5, "data": 2})
+
+
 @pytest.mark.smoke
 def test_a_run_says_where_its_time_went(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = train("grpo/tiny", tmp_path / "out", "profile=true", "train.max_steps=4", "train.eval_steps=4")
     said = json.loads((run.folder / NAME).read_text())
+    assert [*said["start"]] == ["imports", "data", "model", "trainer", "first batch"]
+    assert all(seconds > 0 for seconds in said["start"].values())
     assert said["steps"] == [2, 3]
     phases = {"data", "generation", "reward", "forward", "backward", "optimiser", "other"}
     assert {*said["seconds"]} == phases, "evaluation came later"
@@ -113,6 +126,7 @@ def test_a_run_says_where_its_time_went(tmp_path, monkeypatch):
     assert list(said["seconds"].values()) == sorted(said["seconds"].values(), reverse=True)
     table = shown(run.folder)
     assert table in run.output
+    assert re.match(r"first step after [\d.e+]+ s: imports [\d.e+]+, data ", table)
     shares = [float(share) for share in re.findall(r"([\d.]+)%", table)]
     assert sum(shares) == pytest.approx(100, abs=0.5)
     with gzip.open(run.folder / TRACE) as file:

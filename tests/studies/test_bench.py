@@ -83,7 +83,7 @@ def test_growth_is_told_from_cases_that_differ_in_one_number(timings):
 
 def test_memory_of_vocabularies():
     rows = by_vocabulary(replace(PAIR, prompt=8, answer=8), (300, 600)).splitlines()
-    assert [row.split(" | ")[0] for row in rows] == ["| vocabulary", "|---:|---:|---:|---:|", "| 300", "| 600"]
+    assert [row.split(" | ")[0] for row in rows] == ["| vocabulary", "|---:|---:|---:|---:|---:|", "| 300", "| 600"]
 
 
 def test_a_table_and_a_picture_show_all_of_it(timings, tmp_path):

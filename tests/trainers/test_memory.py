@@ -87,7 +87,8 @@ def test_methods_share_what_the_same_model_said_of_the_same_texts(run, asked):
     run("dpo", objective=make("ipo"))
     assert not asked
     run("kto")
-    assert 0 < sum(asked) < 8 * 2 * 4  # of batches with answers to other prompts, which no pair holds
+    assert asked
+    assert max(asked) <= 3  # of batches of two, or three in evaluation, what no pair holds: answers to other prompts
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def test_tokens_of_another_process_are_found(cache):
         (None, 2 * WORTH_A_PROCESS - 1, 8, None),
         (None, 3 * WORTH_A_PROCESS, 8, 3),
         (None, 100 * WORTH_A_PROCESS, 8, 8),
+        (None, 100 * WORTH_A_PROCESS, 128, 8),
         (None, 100 * WORTH_A_PROCESS, 1, None),
         (1, 100 * WORTH_A_PROCESS, 8, 1),
         (5, 10, 8, 5),

@@ -53,6 +53,12 @@ def test_all_failed(beside):
         Together(fails(KeyError()))()
 
 
+def test_a_kind_of_error_that_says_little_is_named(beside):
+    beside(None)
+    with pytest.raises(FailedTogether, match=r"^process 1: KeyError\('score'\)$"):
+        Together(fails(KeyError("score")))()
+
+
 def test_what_trl_calls_in_ways_of_its_own_is_left_alone():
     async def later(**asked):
         return []
