@@ -21,7 +21,7 @@ smoke: $(READY) $(SMOLLM)       ## only what trains or loads something real
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m smoke $(ARGS)
 
 matrix: $(READY)                ## every trainer on two processes against one: DDP, ZeRO-2, ZeRO-3; all weights, an adapter
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/distributed/test_matrix.py \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/distributed \
 		tests/recipe/ensemble/test_train.py::test_two_processes_train_the_same_members \
 		tests/faults/test_two_ranks.py $(ARGS)
 

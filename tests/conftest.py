@@ -1,6 +1,7 @@
 """Models that tests need are built once and kept beside pytest's own cache, and what ran where is written down."""
 
 import json
+import os
 import subprocess
 from datetime import date
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.cells.table import check
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # what is not here is not waited for; read when huggingface_hub is imported
 
 
 @pytest.fixture(autouse=True)

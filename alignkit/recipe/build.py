@@ -83,7 +83,6 @@ def build(
     """
     trainer, _ = TRAINERS[family_of(type(recipe.objective))]
     start = Start()
-    start.done("imports")
     # before the model: transformers looks for DeepSpeed's configuration while it loads weights, to shard them at once
     args = training_arguments(recipe)
     refuse_absent_vllm(args)
@@ -108,9 +107,7 @@ def build(
     )
     check_sharding(run.accelerator.distributed_type)
     start.done("trainer")
-    if recipe.profile:
-        attach_profile(run, start)
-    record(run, recipe, data, without_texts(found) if args.push_to_hub else found)
+    record(run, recipe, data, without_texts(found) if args.push_to_hub else found, start)
     return run
 
 
@@ -136,7 +133,7 @@ def settled(recipe: Recipe, data: Data, checkpoint: Path | None) -> Recipe:
     return recipe
 
 
-def record(run: Any, recipe: Recipe, data: Data, shown: DataReport) -> None:
+def record(run: Any, recipe: Recipe, data: Data, shown: DataReport, start: Start) -> None:
     """Let a trainer write down what it was asked for and what came of it, and give it the recipe's ways to stop.
 
     Raises:
@@ -157,6 +154,8 @@ def record(run: Any, recipe: Recipe, data: Data, shown: DataReport) -> None:
         from alignkit.recipe.evaluation.attach import attach_evaluation  # here, since its HTTP client takes a second
 
         attach_evaluation(run, recipe.evaluation)
+    if recipe.profile:
+        attach_profile(run, start)
     attach_summary(run, Facts.of(recipe, data, shown))
 
 

@@ -32,6 +32,7 @@ class Start:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._since = psutil.Process().create_time()
+        self.done("imports")
 
     def done(self, what: str) -> None:
         """What the time since the last call went to."""

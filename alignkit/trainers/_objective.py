@@ -20,7 +20,7 @@ from alignkit.models.forward import answer_logps
 from alignkit.objectives import Batch, Objective
 from alignkit.trainers import _preparation, _seams
 from alignkit.trainers._last_batch import WEIGHT, each_row_once, weight_of
-from alignkit.trainers._memory import Memory
+from alignkit.trainers._reference_memory import Memory
 from alignkit.trainers._survival import SurvivingTrainer
 
 Inputs = dict[str, Any]

@@ -10,6 +10,7 @@ from tests.recipes.runs import Run
 pytestmark = pytest.mark.smoke
 
 
+@pytest.mark.matrix
 def test_nodes_meet_and_train_one_model(tmp_path):
     command = [str(ROOT / "scripts" / "torchrun.sh"), "2", f"127.0.0.1:{free_port()}", "dpo/tiny"]
     command += ["train.output_dir=out", "train.per_device_train_batch_size=1", "train.global_batch_size=4"]

@@ -7,7 +7,7 @@ from tests.launching import launch, torchrun
 pytestmark = pytest.mark.smoke
 
 
-@pytest.mark.parametrize("wrapper", ["ddp", "fully_shard"])
+@pytest.mark.parametrize("wrapper", [pytest.param("ddp", marks=pytest.mark.matrix), "fully_shard"])
 def test_wrappers_of_two_processes_change_nothing(wrapper, tmp_path):
     result = launch([*torchrun(2), "-m", "tests.distributed.shared_forward", wrapper], tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr

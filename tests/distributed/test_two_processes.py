@@ -12,6 +12,7 @@ SAME_RUN = ("train.global_batch_size=4", "train.max_steps=4", "train.eval_steps=
 SGD = ("train.optim=sgd", "train.learning_rate=0.05")
 
 
+@pytest.mark.matrix
 def test_the_command_trains_as_on_one_process(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ["train.per_device_train_batch_size=1", *SAME_RUN, *SGD]

@@ -107,7 +107,6 @@ def test_the_way_to_the_first_step_is_counted_from_the_start_of_the_process(monk
     times = iter([began + 5, began + 7])
     monkeypatch.setattr(profile.time, "time", lambda: next(times))
     start = Start()
-    start.done("imports")
     start.done("data")
     assert start.seconds == pytest.approx({"imports": 5, "data": 2})
 

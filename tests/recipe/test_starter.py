@@ -125,7 +125,7 @@ def one_of_each_family():
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("name", one_of_each_family())
+@pytest.mark.parametrize("name", [*one_of_each_family()])
 def test_it_trains_with_a_tiny_model_and_the_demo_s_data(written, name):
     recipe = load(written(name))
     source = f"[{{source: {rows(name, recipe.objective.columns)}}}]"

@@ -140,7 +140,7 @@ def one_of_each_kind():
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("path", one_of_each_kind())
+@pytest.mark.parametrize("path", [*one_of_each_kind()])
 def test_a_large_recipe_trains(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     overrides = stand_ins(path, tmp_path)

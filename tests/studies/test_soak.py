@@ -10,6 +10,7 @@ from tests.launching import ROOT, launch
 
 
 @pytest.mark.smoke
+@pytest.mark.more
 def test_a_short_soak(tmp_path, model_cache):
     program = [str(ROOT / "scripts" / "soak.py"), "dpo/tiny", "train.max_steps=8", "--kills", "2"]
     result = launch(program, tmp_path, ALIGNKIT_CACHE=str(model_cache))

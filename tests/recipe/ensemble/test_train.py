@@ -112,7 +112,8 @@ def test_the_folder_is_a_reward_whose_members_score_as_they_do_alone(trained):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("trained", ["lora", pytest.param("heads", marks=pytest.mark.matrix)], indirect=True)
+@pytest.mark.matrix
+@pytest.mark.parametrize("trained", ["lora", "heads"], indirect=True)
 def test_two_processes_train_the_same_members(trained, tmp_path):
     """Adapters under ZeRO-2, whose second member is prepared in a process that has trained one; heads under DDP."""
     form, folder, _, _, _ = trained

@@ -98,6 +98,7 @@ def test_numbers_are_said_in_units():
 
 
 @pytest.mark.smoke
+@pytest.mark.more
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux")
 def test_a_run_needs_what_was_estimated(tmp_path):
     """Beyond what a run of a tiny model needs, which is Python and its libraries."""
