@@ -85,19 +85,16 @@ def build(
     start = Start()
     # before the model: transformers looks for DeepSpeed's configuration while it loads weights, to shard them at once
     args = training_arguments(recipe)
-    refuse_absent_vllm(args)
     data, tokenizer, found = inspected(recipe, args, report)
     recipe = settled(recipe, data, checkpoint)
-    make_repository(args)
     start.done("data")
+    make_repository(args)
     set_seed(args.seed)  # adapters are drawn before the trainer seeds itself
     model = (load or load_recipe_model)(recipe, args)
     start.done("model")
     run = trainer(
         model=model,
         objective=recipe.objective,
-        shared_prefix=recipe.settings.shared_prefix,
-        reference_cache=recipe.settings.reference_cache,
         args=args,
         train_dataset=data.train,
         eval_dataset=data.eval,
@@ -115,6 +112,7 @@ def inspected(
     recipe: Recipe, args: TrainingArguments, report: Callable[[DataReport], None] | None
 ) -> tuple[Data, Any, DataReport]:
     """Data and tokenizer of a recipe, and the report on them, which `report` is called with before it is judged."""
+    refuse_absent_vllm(args)
     data = load_recipe_data(recipe)
     tokenizer = load_recipe_tokenizer(recipe, data)
     refuse_images(data, recipe.model.path, tokenizer, args)
@@ -175,12 +173,14 @@ def adapter_of(recipe: Recipe) -> LoraConfig | None:
 
 
 def own_options(recipe: Recipe, args: TrainingArguments) -> dict[str, Any]:
-    """Arguments that one trainer takes and the others do not."""
+    """Arguments beyond TRL's, of all trainers and of this one alone."""
+    settings = recipe.settings
+    options: dict[str, Any] = {"shared_prefix": settings.shared_prefix, "reference_cache": settings.reference_cache}
     if isinstance(recipe.objective, RevisionObjective) and recipe.data.revision_prompt is not None:
-        return {"revision_prompt": RevisionPrompt(template=recipe.data.revision_prompt)}
+        options["revision_prompt"] = RevisionPrompt(template=recipe.data.revision_prompt)
     if isinstance(recipe.objective, GroupObjective):
-        return answer_sources(recipe, args)
-    return {}
+        options |= answer_sources(recipe, args)
+    return options
 
 
 def training_arguments(recipe: Recipe, processes: int | None = None) -> TrainingArguments:
