@@ -88,7 +88,6 @@ def build(
     data, tokenizer, found = inspected(recipe, args, report)
     recipe = settled(recipe, data, checkpoint)
     start.done("data")
-    make_repository(args)
     set_seed(args.seed)  # adapters are drawn before the trainer seeds itself
     model = (load or load_recipe_model)(recipe, args)
     start.done("model")
@@ -102,7 +101,6 @@ def build(
         peft_config=adapter_of(recipe),
         **own_options(recipe, args),
     )
-    check_sharding(run.accelerator.distributed_type)
     start.done("trainer")
     record(run, recipe, data, without_texts(found) if args.push_to_hub else found, start)
     return run
@@ -120,6 +118,7 @@ def inspected(
     if report is not None:
         report(found)
     check_thresholds(found, recipe.data)
+    make_repository(args)
     return data, tokenizer, found
 
 
@@ -135,8 +134,9 @@ def record(run: Any, recipe: Recipe, data: Data, shown: DataReport, start: Start
     """Let a trainer write down what it was asked for and what came of it, and give it the recipe's ways to stop.
 
     Raises:
-        ValueError: it dropped rows in silence.
+        ValueError: it dropped rows in silence, or holds whole what it was launched to shard.
     """
+    check_sharding(run.accelerator.distributed_type)
     if recipe.data.on_bad_rows == "error":
         refuse_lost(data, run)
     provenance = SaveProvenance(recipe, data, shown)

@@ -109,11 +109,10 @@ def rehearse(recipe: Recipe, preview: Preview, rows: Rows, model: Any, folder: P
     return trainer(
         model=model,
         objective=alone.objective,
-        shared_prefix=recipe.settings.shared_prefix,
         args=args,
         train_dataset=rows.dataset,
         processing_class=preview.tokenizer,
         peft_config=adapter,
         **reference,
-        **own_options(recipe, args),
+        **{**own_options(recipe, args), "reference_cache": False},
     )
