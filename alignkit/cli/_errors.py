@@ -71,27 +71,21 @@ def run_errors() -> Iterator[None]:
         sys.exit(RESUMABLE)
     except Exception as error:
         from alignkit.trainers import Diverged, NotSaved
+        from alignkit.trainers._together import causes, is_resumable
 
         if isinstance(error, Diverged):
             _end(str(error), DIVERGED)
         if isinstance(error, NotSaved):
             _end(str(error), NO_ROOM)
-        full = next((cause for cause in _causes(error) if isinstance(cause, OSError) and cause.errno in _DISK), None)
+        full = next((cause for cause in causes(error) if isinstance(cause, OSError) and cause.errno in _DISK), None)
         if full is not None:
             where = full.filename or "a file of the run"
             _end(f"{where}: {full.strerror}; make room or write another train.output_dir", NO_ROOM)
-        if any(getattr(cause, "resumable", False) for cause in _causes(error)):  # a server gave no answer
+        if is_resumable(error):
             _end(" ".join([f"{error};", *getattr(error, "__notes__", ["--resume auto goes on"])]), RESUMABLE)
-        if any(map(_is_memory, _causes(error))):
+        if any(map(_is_memory, causes(error))):
             _end(f"out of memory: {' '.join(str(error).split())[:200]}. What to change: {_MEMORY}", NO_ROOM)
         raise
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and what it came from."""
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 def _is_memory(error: BaseException) -> bool:

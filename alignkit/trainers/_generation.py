@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from alignkit.models.prefill import prompts_read_once
 from alignkit.trainers import _seams
 from alignkit.trainers._prompt_order import PromptOrder
 from alignkit.trainers._samples import FILE, Answer, Reader, RecordedReward, Recorder, Samples, as_row
+from alignkit.trainers._together import on_all_ranks
 
 
 class GeneratingTrainer(GRPOTrainer):
@@ -98,17 +100,14 @@ class GeneratingTrainer(GRPOTrainer):
         else:
             self._forget_scores()
             model = self.accelerator.unwrap_model(self.model_wrapped)
-            with prompts_read_once(model, self._on_all_ranks) if self.shared_prefix else nullcontext():
+            agreed = partial(on_all_ranks, self.accelerator)
+            with prompts_read_once(model, agreed) if self.shared_prefix else nullcontext():
                 self._drawn = super()._generate_single_turn(prompt_ids, *args, **kwargs)
         if training and (self.samples is not None or self.recorder is not None):
             # chance goes on from here alike, whether answers were drawn or read
             number = self.args.seed * 1_000_003 + _seams.rollout(self)["step"]
             torch.manual_seed(number * self.accelerator.num_processes + self.accelerator.process_index)
         return self._drawn
-
-    def _on_all_ranks(self, here: bool) -> bool:
-        flag = torch.tensor(float(here), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(flag, "sum") == self.accelerator.num_processes)
 
     def _recorded(self, prompt_ids: Sequence[Sequence[int]], samples: Samples) -> tuple[list[list[int]], Any]:
         """The next groups of this rank's prompts. Every rank counts what all of them took."""

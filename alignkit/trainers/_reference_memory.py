@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from alignkit.models.cache import cache_folder
 from alignkit.models.forward import IGNORED
 from alignkit.models.reference_cache import LogpCache, fingerprint_of, keys_of
+from alignkit.trainers._together import on_any_rank
 
 KNOWN = {"attention_mask", "use_cache", "fused_lm_head"}  # what a key holds or what changes no number
 Answering = Callable[..., Any]  # `model(..., labels=labels, fused_lm_head=True).log_probs`, as TRL asks it
@@ -31,7 +33,8 @@ class Memory:
             raise ValueError("sync_ref_model moves the reference, of which nothing may be kept; remove reference_cache")
         if self.cache is None:
             self.cache = LogpCache(cache_folder() / "references" / self._fingerprint(model))
-        return Remembering(answering, self.cache, self._on_any_rank)
+        # a sharded reference answers on all ranks together or on none
+        return Remembering(answering, self.cache, partial(on_any_rank, self.trainer.accelerator))
 
     def _fingerprint(self, model: Any) -> str:
         """One for all ranks. Where weights are sharded each has its own part of them."""
@@ -39,11 +42,6 @@ class Memory:
         own = fingerprint_of(model, {"precision": self.trainer.accelerator.mixed_precision, "forward": forward})
         parts = list(dict.fromkeys(gather_object([own])))
         return own if len(parts) == 1 else hashlib.sha256(" ".join(parts).encode()).hexdigest()
-
-    def _on_any_rank(self, here: bool) -> bool:
-        """A sharded reference answers on all ranks together or on none."""
-        flag = torch.tensor(float(here), device=self.trainer.accelerator.device)
-        return bool(self.trainer.accelerator.reduce(flag, "sum") > 0)
 
 
 @dataclass(frozen=True)

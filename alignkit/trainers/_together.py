@@ -1,11 +1,26 @@
-"""A reward function that fails on one process fails on all of them, before the others wait for its scores."""
+"""What processes tell each other before a collective in which one would wait for another.
+
+Whether any or all of them would do something; and that a reward function failed on one, so that it fails on all.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
 from accelerate.utils import gather_object
 from torch import nn
 from trl.trainer.utils import is_async_callable
+
+
+def on_any_rank(accelerator: Any, here: bool) -> bool:
+    """Whether it is so on this process or another. All of them ask."""
+    flag = torch.tensor(float(here), device=accelerator.device)
+    return bool(accelerator.reduce(flag, "sum") > 0)
+
+
+def on_all_ranks(accelerator: Any, here: bool) -> bool:
+    """Whether it is so on every process. All of them ask."""
+    return not on_any_rank(accelerator, not here)
 
 
 class FailedTogether(RuntimeError):
@@ -29,7 +44,7 @@ class Together:
             found = self.function(*args, **kwargs)
         except Exception as error:  # users' functions and servers raise anything
             own = error
-        said = None if own is None else (_in_words(own), any(map(_is_resumable, _chain(own))))
+        said = None if own is None else (_in_words(own), is_resumable(own))
         everyone: list[tuple[str, bool] | None] = gather_object([said])
         if failures := [(rank, *said) for rank, said in enumerate(everyone) if said is not None]:
             rank, text, resumable = failures[0]
@@ -43,17 +58,18 @@ def together(functions: Sequence[Any]) -> list[Any]:
     return [one if isinstance(one, nn.Module) or is_async_callable(one) else Together(one) for one in functions]
 
 
-def _in_words(error: Exception) -> str:
-    """Its text, with the kind where a program raised it: a KeyError says no more than the key."""
-    return str(error) if isinstance(error, ValueError | RuntimeError) and str(error) else repr(error)
-
-
-def _is_resumable(error: BaseException) -> bool:
-    return getattr(error, "resumable", False)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error, and what it came from."""
     while error is not None:
         yield error
         error = error.__cause__
+
+
+def is_resumable(error: BaseException) -> bool:
+    """Whether a run that ended so can go on later: a server that it depends on, of rewards or judgments, was away."""
+    return any(getattr(cause, "resumable", False) for cause in causes(error))
+
+
+def _in_words(error: Exception) -> str:
+    """Its text, with the kind where a program raised it: a KeyError says no more than the key."""
+    return str(error) if isinstance(error, ValueError | RuntimeError) and str(error) else repr(error)
