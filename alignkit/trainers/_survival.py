@@ -268,12 +268,11 @@ def refuse_unchecked(plugin: Any) -> None:
     elif not bfloat16.get("check_grad_overflow", True):
         setting = "bf16.check_grad_overflow: false"
     else:
-        setting = None
-    if setting is not None:
-        raise ValueError(
-            f"DeepSpeed with {setting} updates weights from gradients that are no numbers. Take a configuration of "
-            "recipes/accelerate, or leave this setting of yours to its default"
-        )
+        return
+    raise ValueError(
+        f"DeepSpeed with {setting} updates weights from gradients that are no numbers. Take a configuration of "
+        "recipes/accelerate, or leave this setting of yours to its default"
+    )
 
 
 def _averages_file(rank: int) -> str:

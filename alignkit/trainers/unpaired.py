@@ -1,6 +1,7 @@
 """Training on single answers that were liked or not: KTO."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -84,11 +85,8 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
         """
         if not self.shared_prefix or self.remember is not None:
             return super().compute_ref_log_probs(self.scoring(model), inputs)
-        self.calculate_KL = False  # the mismatched ones are among the others
-        try:
+        with self._without_mismatched():
             logps, _ = super().compute_ref_log_probs(self.scoring(model), self._side_by_side(inputs))
-        finally:
-            self.calculate_KL = True
         return logps.tensor_split(2)
 
     def reference(self, inputs: Inputs) -> Tensor:
@@ -117,11 +115,8 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
             raise ValueError(
                 "precompute_ref_log_probs: answers to other prompts are drawn anew in every epoch; remove it"
             )
-        wanted, self.calculate_KL = self.calculate_KL, False
-        try:
+        with self._without_mismatched():
             return super()._prepare_dataset(dataset, processing_class, args, *how)
-        finally:
-            self.calculate_KL = wanted
 
     def _get_train_sampler(self, train_dataset: Any = None) -> BothClasses:
         return BothClasses(
@@ -139,6 +134,15 @@ class UnpairedTrainer(ObjectiveTrainer, KTOTrainer):
             seed=self.args.seed,
             epoch=lambda: 0,
         )
+
+    @contextmanager
+    def _without_mismatched(self) -> Iterator[None]:
+        """For now, let TRL see no mismatched answers."""
+        wanted, self.calculate_KL = self.calculate_KL, False
+        try:
+            yield
+        finally:
+            self.calculate_KL = wanted
 
     def _side_by_side(self, inputs: Inputs) -> Inputs:
         """One batch of the answers, then the mismatched ones."""
