@@ -7,7 +7,7 @@ update. What is left out is what comes before the first one.
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,22 +36,13 @@ class Method:
     theirs: type
     ours: type
     config: type
+    rows: Callable[[Sequence[Row]], list[Row]]  # of pairs, in the shape that the trainers take
     options: Mapping[str, Any] = field(default_factory=dict)  # of both trainers
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of their configuration
 
-    def rows(self) -> list[Row]:
-        """The demo's first pairs, in the shape that the trainers take."""
-        pairs = [*Dataset.from_json(str(recipes_folder() / "demo" / "pairs_train.jsonl")).select(range(ROWS))]
-        if self.objective == "nll":
-            return [{"prompt": pair["prompt"], "completion": pair["chosen"]} for pair in pairs]
-        if self.objective == "kto":
-            return [_unpaired(pair, liked=number % 2 == 0) for number, pair in enumerate(pairs)]
-        if self.objective == "grpo":
-            return [{"prompt": pair["prompt"]} for pair in pairs]
-        return [{name: pair[name] for name in ("prompt", "chosen", "rejected")} for pair in pairs]
-
     def trainer(self, kind: type, model: str, **own: Any) -> Any:
-        """One that is ready to take steps."""
+        """One that is ready to take steps on the demo's first pairs."""
+        pairs = [*Dataset.from_json(str(recipes_folder() / "demo" / "pairs_train.jsonl")).select(range(ROWS))]
         args = self.config(
             output_dir=tempfile.mkdtemp(),
             max_steps=1,
@@ -63,9 +54,29 @@ class Method:
             disable_tqdm=True,
             **{"per_device_train_batch_size": ROWS, **self.arguments},
         )
-        return kind(
-            model=resolve(model), args=args, train_dataset=Dataset.from_list(self.rows()), **self.options, **own
-        )
+        rows = Dataset.from_list(self.rows(pairs))
+        return kind(model=resolve(model), args=args, train_dataset=rows, **self.options, **own)
+
+
+def texts(pairs: Sequence[Row]) -> list[Row]:
+    return [{"prompt": pair["prompt"], "completion": pair["chosen"]} for pair in pairs]
+
+
+def preferences(pairs: Sequence[Row]) -> list[Row]:
+    return [{name: pair[name] for name in ("prompt", "chosen", "rejected")} for pair in pairs]
+
+
+def single_answers(pairs: Sequence[Row]) -> list[Row]:
+    """The chosen answer of one pair, the rejected one of the next."""
+    liked = [number % 2 == 0 for number in range(len(pairs))]
+    return [
+        {"prompt": pair["prompt"], "completion": pair["chosen" if label else "rejected"], "label": label}
+        for pair, label in zip(pairs, liked, strict=True)
+    ]
+
+
+def prompts(pairs: Sequence[Row]) -> list[Row]:
+    return [{"prompt": pair["prompt"]} for pair in pairs]
 
 
 def digits(completion_ids: list[list[int]], **_: Any) -> list[float]:
@@ -74,14 +85,15 @@ def digits(completion_ids: list[list[int]], **_: Any) -> list[float]:
 
 
 METHODS = (
-    Method(objective="nll", theirs=SFTTrainer, ours=TokenTrainer, config=SFTConfig),
-    Method(objective="dpo", theirs=DPOTrainer, ours=PairTrainer, config=DPOConfig),
-    Method(objective="kto", theirs=KTOTrainer, ours=UnpairedTrainer, config=KTOConfig),
+    Method(objective="nll", theirs=SFTTrainer, ours=TokenTrainer, config=SFTConfig, rows=texts),
+    Method(objective="dpo", theirs=DPOTrainer, ours=PairTrainer, config=DPOConfig, rows=preferences),
+    Method(objective="kto", theirs=KTOTrainer, ours=UnpairedTrainer, config=KTOConfig, rows=single_answers),
     Method(
         objective="grpo",
         theirs=GRPOTrainer,
         ours=GroupTrainer,
         config=GRPOConfig,
+        rows=prompts,
         options={"reward_funcs": digits},
         arguments={
             "per_device_train_batch_size": ANSWERS,
@@ -152,8 +164,3 @@ def table(timings: Sequence[Timing]) -> str:
     """Markdown."""
     rows = [f"| `{one.objective}` | {one.name} | {one.seconds:.2f} | {one.ratio:.2f} |" for one in timings]
     return "\n".join(["| objective | trainer | seconds | x TRL's |", "|---|---|---:|---:|", *rows])
-
-
-def _unpaired(pair: Row, *, liked: bool) -> Row:
-    answer = pair["chosen" if liked else "rejected"]
-    return {"prompt": pair["prompt"], "completion": answer, "label": liked}

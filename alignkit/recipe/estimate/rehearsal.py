@@ -114,5 +114,5 @@ def rehearse(recipe: Recipe, preview: Preview, rows: Rows, model: Any, folder: P
         processing_class=preview.tokenizer,
         peft_config=adapter,
         **reference,
-        **{**own_options(recipe, args), "reference_cache": False},
+        **own_options(alone, args),
     )
