@@ -3,7 +3,7 @@
     OUTPUT/_saving/checkpoint-8      being written; worth nothing, and removed by whoever saves next
     OUTPUT/checkpoint-8              whole when it was renamed: `manifest.json` has size and SHA-256 of every file,
                                      `manifest.hmac` its HMAC-SHA-256 under a key that lies elsewhere
-    OUTPUT/_pruned/checkpoint-4      being removed
+    OUTPUT/_pruned/checkpoint-4      being removed, or replaced by one of the same step
 
 A process may be killed between any two writes. Names decide the order, never times: clocks can be set back.
 
@@ -19,7 +19,8 @@ import re
 import secrets
 import shutil
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain, count
 from pathlib import Path
 
 MANIFEST = "manifest.json"
@@ -35,6 +36,19 @@ def found(folder: Path) -> list[Path]:
     """Checkpoints of a run by their names, the newest first; whole or not."""
     named = [(match, path) for path in folder.glob("checkpoint-*") if (match := _NAME.fullmatch(path.name))]
     return [path for match, path in sorted(named, key=lambda one: -int(one[0][1])) if path.is_dir()]
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step in a checkpoint's name."""
+    match = _NAME.fullmatch(checkpoint.name)
+    if match is None:
+        raise ValueError(f"{checkpoint} has no name of a checkpoint, such as checkpoint-8")
+    return int(match[1])
+
+
+def holds_weights_alone(checkpoint: Path) -> bool:
+    """Whether it was saved with `save_only_model`, so that no run can go on from it as if nothing had happened."""
+    return not any(checkpoint.glob("rng_state*.pth"))
 
 
 def seal(checkpoint: Path) -> None:
@@ -63,6 +77,8 @@ def damage(checkpoint: Path) -> str | None:
                 return f"{name} is not what was written: its checksum differs"
     except FileNotFoundError:
         return f"it has no {MANIFEST}: it was never finished, or not saved by alignkit"
+    except OSError as error:
+        return f"it cannot be read: {error}"
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} cannot be read"
     return None
@@ -96,6 +112,9 @@ def stranger(checkpoint: Path) -> str | None:
         return f"there is no {error.filename}"
     except (OSError, ValueError) as error:
         return f"its signature cannot be read: {error}"
+    for path in checkpoint.rglob("*"):
+        if path.is_symlink():  # which may lead to more than was signed
+            return f"{path.relative_to(checkpoint)} is a link to somewhere else"
     added = {str(file.relative_to(checkpoint)) for file in _files(checkpoint)} - {*listed, MANIFEST, SIGNATURE}
     return f"{min(added)} was added to it" if added else None
 
@@ -138,11 +157,20 @@ def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
 def publish(aside: Path, folder: Path) -> Path:
     """Give a sealed checkpoint its place in `folder`, instead of one of the same name."""
     place = folder / aside.name
-    if place.exists():  # the same step again, as after an interruption; the sealed one aside has all of it
-        _remove(place)
+    replaced = _out_of_the_way(place) if place.exists() else None  # the same step again, as after an interruption
     aside.rename(place)
     _to_disk(folder)
+    if replaced is not None:
+        shutil.rmtree(replaced.parent, ignore_errors=True)
     return place
+
+
+def recover(folder: Path) -> None:
+    """Give its place to a checkpoint that was sealed, and whose process was killed before it had its name."""
+    for aside in found(folder / ASIDE):
+        if not (folder / aside.name).exists() and damage(aside) is None:
+            aside.rename(folder / aside.name)
+            _to_disk(folder)
 
 
 def prune(folder: Path, keep: int | None, always: Collection[str] = ()) -> None:
@@ -156,17 +184,16 @@ def prune(folder: Path, keep: int | None, always: Collection[str] = ()) -> None:
     superfluous = [one for one in newest_first[max(keep, 1) :] if one.name not in always]
     if superfluous and damage(newest_first[0]) is None:  # reads it whole, so only where it decides something
         for checkpoint in superfluous:
-            _remove(checkpoint)
+            shutil.rmtree(_out_of_the_way(checkpoint).parent, ignore_errors=True)
 
 
-def set_aside(folder: Path, name: str) -> Path:
-    """Move all checkpoints to `folder/name`, instead of what was there."""
-    place = folder / name
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
-    for checkpoint in found(folder):
-        checkpoint.rename(place / checkpoint.name)
-    return place
+def set_aside(checkpoints: Iterable[Path], place: Path) -> Path:
+    """Move checkpoints to `place`, or to `place-2` and so on where something is there: nothing is removed."""
+    free = next(one for one in chain([place], _numbered(place)) if not one.exists())
+    free.mkdir()
+    for checkpoint in checkpoints:
+        checkpoint.rename(free / checkpoint.name)
+    return free
 
 
 def clear_aside(folder: Path) -> None:
@@ -175,13 +202,16 @@ def clear_aside(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def _remove(checkpoint: Path) -> None:
-    """Rename first: a folder that is half removed must not look like a checkpoint."""
+def _out_of_the_way(checkpoint: Path) -> Path:
+    """Rename before it is removed: a folder that is half removed must not look like a checkpoint."""
     aside = checkpoint.parent / PRUNED / checkpoint.name
     shutil.rmtree(aside, ignore_errors=True)
     aside.parent.mkdir(exist_ok=True)
-    checkpoint.rename(aside)
-    shutil.rmtree(aside.parent, ignore_errors=True)
+    return checkpoint.rename(aside)
+
+
+def _numbered(place: Path) -> Iterator[Path]:
+    return (place.with_name(f"{place.name}-{number}") for number in count(2))
 
 
 def _key(make: bool) -> bytes:

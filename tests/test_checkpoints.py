@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,11 @@ def checkpoint(folder, step: int):
     (aside / "global_step" / "states.pt").write_bytes(b"states")
     checkpoints.seal(aside)
     return checkpoints.publish(aside, folder)
+
+
+def _as_a_folder(folder):
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").mkdir()
 
 
 def newest(folder):
@@ -55,13 +61,14 @@ def test_without_checkpoints_there_is_none(tmp_path):
         ),
         (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json cannot be read"),
         (lambda folder: (folder / "manifest.json").write_text('["a"]'), "manifest.json cannot be read"),
+        (_as_a_folder, "it cannot be read: [Errno 21] Is a directory: 'manifest.json'"),
     ],
 )
 def test_a_damaged_one_is_passed_over_by_name(tmp_path, harm, said):
     older, damaged = checkpoint(tmp_path, 4), checkpoint(tmp_path, 8)
     harm(damaged)
-    assert checkpoints.damage(damaged) == said
-    assert newest(tmp_path) == (older, [f"{damaged} is passed over: {said}"])
+    assert checkpoints.damage(damaged).replace(f"{damaged}/", "") == said
+    assert newest(tmp_path) == (older, [f"{damaged} is passed over: {checkpoints.damage(damaged)}"])
 
 
 def test_every_flipped_bit_of_the_weights_is_seen(tmp_path):
@@ -117,13 +124,66 @@ def test_what_a_process_left_half_done_is_cleared(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"]
 
 
-def test_setting_aside(tmp_path):
-    checkpoint(tmp_path, 1)
-    checkpoints.set_aside(tmp_path, "_earlier")
-    checkpoint(tmp_path, 2)
-    place = checkpoints.set_aside(tmp_path, "_earlier")
-    assert [path.name for path in place.iterdir()] == ["checkpoint-2"]
+def test_setting_aside_removes_nothing(tmp_path):
+    first, second, third = (
+        checkpoints.set_aside([checkpoint(tmp_path, step)], tmp_path / "_earlier") for step in (1, 2, 1)
+    )
+    assert [place.name for place in (first, second, third)] == ["_earlier", "_earlier-2", "_earlier-3"]
+    assert [path.name for place in (first, second, third) for path in place.iterdir()] == [
+        "checkpoint-1",
+        "checkpoint-2",
+        "checkpoint-1",
+    ]
     assert checkpoints.found(tmp_path) == []
+
+
+@pytest.mark.parametrize("renamed", [0, 1])
+def test_one_that_is_replaced_or_its_successor_is_there_whenever_the_process_is_killed(tmp_path, monkeypatch, renamed):
+    place = checkpoint(tmp_path, 4)
+    (aside := tmp_path / checkpoints.ASIDE / "checkpoint-4").mkdir(parents=True)
+    (aside / "model.safetensors").write_bytes(b"the same step again")
+    checkpoints.seal(aside)
+    rename, left = Path.rename, [renamed]
+
+    def killed(self, target):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.publish(aside, tmp_path)
+    monkeypatch.undo()
+    checkpoints.recover(tmp_path)
+    assert newest(tmp_path) == (place, [])
+    assert (place / "global_step").exists() == (renamed == 0)
+
+
+def test_what_was_not_sealed_is_not_recovered(tmp_path):
+    aside = tmp_path / checkpoints.ASIDE / "checkpoint-4"
+    aside.mkdir(parents=True)
+    (aside / "model.safetensors").write_bytes(b"half")
+    checkpoints.recover(tmp_path)
+    assert checkpoints.found(tmp_path) == []
+
+
+def test_the_step_is_in_the_name(tmp_path):
+    assert checkpoints.step_of(tmp_path / "checkpoint-12") == 12
+    with pytest.raises(ValueError, match="best has no name of a checkpoint, such as checkpoint-8"):
+        checkpoints.step_of(tmp_path / "best")
+
+
+def test_a_folder_elsewhere_in_the_place_of_one_that_was_signed_is_refused(tmp_path):
+    """Its files may all be those that were signed, and others with them, which DeepSpeed would read too."""
+    own = checkpoint(tmp_path, 4)
+    elsewhere = tmp_path / "elsewhere"
+    (own / "global_step").rename(elsewhere)
+    (elsewhere / "evil.pt").write_bytes(b"evil")
+    (own / "global_step").symlink_to(elsewhere)
+    assert checkpoints.damage(own) is None
+    with pytest.raises(ValueError, match="global_step is a link to somewhere else"):
+        checkpoints.refuse_unfit(own)
 
 
 FORGED = {  # what somebody may do to a checkpoint who can write to its folder, and nowhere else

@@ -43,14 +43,12 @@ def command(recipe: str, overrides: tuple[str, ...], resume: str, force: bool, a
         with user_errors():
             loaded = load(recipe, overrides)
             folder = output_folder(loaded)
+            held.enter_context(only_run_in(folder))  # before anything is decided by what lies there
             if loaded.ensemble is not None:
-                held.enter_context(only_run_in(folder))
                 return _ensemble(loaded, resume=resume, force=force, adopt=adopt)
             checkpoint = starting_point(folder, resume, adopt)
             trainer = build(loaded, report=print_once, checkpoint=None if force else checkpoint)
-            held.enter_context(only_run_in(folder))
-        if checkpoint is None:
-            set_earlier_aside(folder)
+        set_earlier_aside(folder, checkpoint)
         use_table(trainer)
         trainer.verified = checkpoint
         trainer.train(resume_from_checkpoint=checkpoint)

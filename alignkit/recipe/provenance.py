@@ -64,8 +64,13 @@ def provenance(recipe: Recipe, fingerprints: Mapping[str, str]) -> dict[str, Any
         "versions": versions(),
         "git": git_state(Path.cwd()),
         "datasets": dict(fingerprints),
-        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+        "world_size": process_count(),
     }
+
+
+def process_count() -> int:
+    """Of the run that is launched; known before they are joined."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def versions() -> dict[str, str | None]:

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from filelock import FileLock, Timeout
 
 from alignkit import checkpoints
 from alignkit.lookup import own_file
+from alignkit.objectives import GroupObjective
 from alignkit.recipe.load import load
 from alignkit.recipe.problems import RecipeError
-from alignkit.recipe.provenance import dotted_paths
+from alignkit.recipe.provenance import dotted_paths, process_count
 from alignkit.recipe.schema import Recipe
 from alignkit.redaction import redact
 
@@ -38,15 +39,23 @@ def starting_point(output: Path, resume: str, adopt: bool = False) -> Path | Non
         adopt: sign it with this user's key, on the user's word that it is their own.
 
     Raises:
-        ValueError: the named checkpoint is not there or is damaged, or the one that was found is not this user's own.
+        ValueError: the named checkpoint is not there or is damaged, or the one that was found is not this user's own,
+            or holds weights alone.
     """
     if resume == "never":
         return None
+    if is_first_process():
+        checkpoints.recover(output)
     found = checkpoints.newest_whole(output, logger.warning) if resume == "auto" else _named(resume)
     if found is not None and adopt and is_first_process():
         checkpoints.sign(found)
     if found is not None and (is_first_process() or not adopt):
         checkpoints.refuse_stranger(found)
+    if found is not None and checkpoints.holds_weights_alone(found):
+        raise ValueError(
+            f"{found} holds weights alone, since train.save_only_model was true: no run goes on from it as if nothing "
+            f"had happened. Name another with --resume, or start from its weights: model.path={found} --resume never"
+        )
     return found
 
 
@@ -70,7 +79,9 @@ def refuse_changes(recipe: Recipe, fingerprints: Mapping[str, str], checkpoint: 
     except RecipeError as error:  # its data or its model are gone
         raise ValueError(f"the recipe of {checkpoint} is not valid any more; --force goes on:\n{error}") from None
     lines = differences(redact(before), redact(recipe.resolved()))
-    saved = json.loads((checkpoint / "provenance.json").read_text(encoding="utf-8"))["datasets"]
+    provenance = json.loads((checkpoint / "provenance.json").read_text(encoding="utf-8"))
+    lines += _other_processes(recipe, provenance["world_size"])
+    saved = provenance["datasets"]
     lines += [f"the code of {path} changed" for path in dotted_paths(recipe) if _changed(path, recipe, checkpoint)]
     lines += [f"the data of {name} changed" for name in saved if fingerprints.get(name, saved[name]) != saved[name]]
     if lines:
@@ -79,6 +90,13 @@ def refuse_changes(recipe: Recipe, fingerprints: Mapping[str, str], checkpoint: 
             f"{checkpoint} was saved by a run that differs from this one:\n  {shown}\n"
             "Undo the change, write --resume never to start anew, or --force to go on all the same"
         )
+
+
+def _other_processes(recipe: Recipe, before: int) -> list[str]:
+    """Where their number matters: for the batch, and in RL, where each has answers that it still learns from."""
+    now = process_count()
+    same_batch = recipe.settings.global_batch_size is not None and not isinstance(recipe.objective, GroupObjective)
+    return [] if now == before or same_batch else [f"the number of processes: {before} -> {now}"]
 
 
 def _changed(path: str, recipe: Recipe, checkpoint: Path) -> bool:
@@ -101,7 +119,9 @@ def differences(before: Any, after: Any, path: str = "") -> list[str]:
 
 @contextmanager
 def only_run_in(output: Path) -> Iterator[None]:
-    """Hold a run's folder. The system lets go of it with the process, however that ends.
+    """Hold a run's folder, and take it away again if it was made for a run that did not begin.
+
+    The system lets go of it with the process, however that ends.
 
     Raises:
         ValueError: another process holds it.
@@ -109,6 +129,7 @@ def only_run_in(output: Path) -> Iterator[None]:
     if not is_first_process():
         yield
         return
+    missing = [folder for folder in (output, *output.parents) if not folder.exists()]
     output.mkdir(parents=True, exist_ok=True)
     lock, note = FileLock(output / LOCK), output / f"{LOCK}.json"
     try:
@@ -123,13 +144,23 @@ def only_run_in(output: Path) -> Iterator[None]:
     finally:
         note.unlink(missing_ok=True)
         lock.release()
+        if missing and {path.name for path in output.iterdir()} <= {LOCK}:
+            (output / LOCK).unlink(missing_ok=True)
+            with suppress(OSError):  # others write beside it
+                for folder in missing:
+                    folder.rmdir()
 
 
-def set_earlier_aside(output: Path) -> None:
-    """Move checkpoints of an earlier run to OUTPUT/_earlier: they would be taken for those of the run that begins."""
+def set_earlier_aside(output: Path, start: Path | None) -> None:
+    """Move what would be taken for checkpoints of the run that begins to OUTPUT/_earlier.
+
+    All of an earlier run where this one starts anew; those of later steps where it goes back to `start`.
+    """
     earlier = checkpoints.found(output)
+    if start is not None and start.resolve().parent == output.resolve():
+        earlier = [one for one in earlier if checkpoints.step_of(one) > checkpoints.step_of(start)]
     if earlier and is_first_process():
-        place = checkpoints.set_aside(output, EARLIER)
+        place = checkpoints.set_aside(earlier, output / EARLIER)
         logger.warning("%d checkpoints of an earlier run are now in %s", len(earlier), place)
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
@@ -18,13 +19,23 @@ data: {train: [{source: org/rows}]}
 train: {learning_rate: 1e-4, output_dir: out}
 """
 
+RL = """\
+objective: {name: grpo}
+model: {path: org/model}
+data: {train: [{source: org/rows}]}
+reward: {members: [{rule: length, limit: 8, buffer: 8, unit: characters}]}
+train: {output_dir: out, global_batch_size: 8}
+"""
+
 
 @pytest.fixture
 def saved(tmp_path):
-    def save(step, recipe=None):
+    def save(step, recipe=None, whole=True):
         aside = tmp_path / checkpoints.ASIDE / f"checkpoint-{step}"
         aside.mkdir(parents=True)
         (aside / "model").write_text("model")
+        if whole:
+            (aside / "rng_state.pth").touch()
         if recipe is not None:
             save_provenance(recipe, aside, {"org/rows": "1234"})
         checkpoints.seal(aside)
@@ -48,11 +59,52 @@ def test_never_starts_from_the_beginning_and_earlier_ones_are_set_aside(saved, t
     saved(2)
     assert starting_point(tmp_path, "never") is None
     with caplog.at_level(logging.WARNING):
-        set_earlier_aside(tmp_path)
-        set_earlier_aside(tmp_path)  # nothing is left to say
+        set_earlier_aside(tmp_path, None)
+        set_earlier_aside(tmp_path, None)  # nothing is left to say
     (record,) = caplog.records
     assert record.getMessage() == f"1 checkpoints of an earlier run are now in {tmp_path / '_earlier'}"
     assert checkpoints.found(tmp_path) == []
+
+
+def test_going_back_sets_aside_what_came_after(saved, tmp_path):
+    """They would be the newest, by their names, and what is saved from now on would be pruned for them."""
+    two, four, eight = (saved(step) for step in (2, 4, 8))
+    set_earlier_aside(tmp_path, four)
+    assert checkpoints.found(tmp_path) == [four, two]
+    assert [path.name for path in (tmp_path / "_earlier").iterdir()] == [eight.name]
+    elsewhere = tmp_path / "elsewhere" / "checkpoint-3"  # of another run, from which a run in this folder goes on
+    set_earlier_aside(tmp_path, elsewhere)
+    assert checkpoints.found(tmp_path) == []
+
+
+def test_one_that_was_not_renamed_any_more_is_taken(saved, tmp_path):
+    aside = tmp_path / checkpoints.ASIDE / saved(4).name
+    aside.parent.mkdir(exist_ok=True)
+    (tmp_path / "checkpoint-4").rename(aside)
+    assert starting_point(tmp_path, "auto") == tmp_path / "checkpoint-4"
+
+
+def test_weights_alone_are_refused(saved, tmp_path):
+    checkpoint = saved(2, whole=False)
+    for resume in ("auto", str(checkpoint)):
+        with pytest.raises(ValueError, match=f"start from its weights: model.path={checkpoint} --resume never"):
+            starting_point(tmp_path, resume)
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        (TEXT, True),
+        (TEXT.replace("out}", "out, global_batch_size: 8}"), False),  # the batch stays what it is
+        (RL, True),
+    ],
+)
+def test_another_number_of_processes(write, saved, monkeypatch, text, refused):
+    recipe = load(write(text))
+    checkpoint = saved(2, recipe)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="the number of processes: 1 -> 2") if refused else nullcontext():
+        refuse_changes(recipe, {}, checkpoint)
 
 
 def test_a_named_one_must_be_there_and_whole(saved, tmp_path):
@@ -134,6 +186,16 @@ def test_a_recipe_that_is_not_valid_any_more(write, saved):
 
 def test_differences_are_shown_in_short():
     assert differences({"a": {"b": [1] * 99}}, {"a": {"b": 2}}) == [f"a.b: {str([1] * 99)[:77]}... -> 2"]
+
+
+def test_a_run_that_does_not_begin_leaves_no_folder(tmp_path):
+    output = tmp_path / "runs" / "mine"
+    with pytest.raises(ZeroDivisionError), only_run_in(output):
+        raise ZeroDivisionError
+    assert not (tmp_path / "runs").exists()
+    with only_run_in(output):
+        (output / "metrics.jsonl").touch()
+    assert (output / "metrics.jsonl").exists()
 
 
 def test_a_folder_takes_one_run(tmp_path):

@@ -49,8 +49,7 @@ def train_ensemble(
     members = [*member_recipes(recipe)]
     for number, member in enumerate(members):
         checkpoint = starting_point(output_folder(member), resume, adopt)
-        if checkpoint is None:
-            set_earlier_aside(output_folder(member))
+        set_earlier_aside(output_folder(member), checkpoint)
         told = report if number == 0 else None
         trainer: Any = build(member, told, load=backbone.load, checkpoint=None if force else checkpoint)
         prepare(trainer)
