@@ -2,7 +2,8 @@
 
 from alignkit.trainers._interruption import Interrupted
 from alignkit.trainers._objective import ObjectiveTrainer
-from alignkit.trainers._survival import Diverged, NotSaved
+from alignkit.trainers._saving import NotSaved
+from alignkit.trainers._survival import Diverged
 from alignkit.trainers.group import GroupTrainer
 from alignkit.trainers.pair import PairTrainer
 from alignkit.trainers.revision import RevisionTrainer

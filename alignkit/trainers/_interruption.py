@@ -7,6 +7,8 @@ effect, and can do no harm: a checkpoint that is being written is aside.
 import logging
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -82,3 +84,28 @@ class Interruption(TrainerCallback):
         flag = torch.tensor(float(self._received is not None), device=args.device)
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
         return bool(flag)
+
+
+@contextmanager
+def to_the_end(then: str) -> Iterator[None]:
+    """Finish what is within although a signal comes, and end with the message `then`; a second has its usual effect.
+
+    Raises:
+        Interrupted: one came.
+    """
+    received: list[str] = []
+    before: dict[int, Any] = {}
+
+    def note(number: int, frame: Any) -> None:
+        received.append(signal.Signals(number).name)
+        signal.signal(number, before[number])
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if received:
+        raise Interrupted(f"{received[0]}: {then}")

@@ -1,24 +1,23 @@
-"""What keeps a run whole: checkpoints that are complete or absent, and no update from numbers that are none.
+"""What keeps a run whole beside its checkpoints: no update from numbers that are none, and an end in order.
 
 Mixed in below `ObjectiveTrainer`, so every trainer has it.
 """
 
 import json
 import math
-import os
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from alignkit import checkpoints
 from alignkit.trainers import _draws, _seams
 from alignkit.trainers._interruption import Interrupted, Interruption, StoppedInEvaluation
+from alignkit.trainers._saving import SavingTrainer
 from alignkit.trainers._watch import Watch
 
 Policy = Literal["stop", "skip"]
@@ -28,11 +27,7 @@ class Diverged(RuntimeError):
     """The loss or its gradient is no finite number. No update was made from it."""
 
 
-class NotSaved(RuntimeError):
-    """A checkpoint could not be written. Those before it are whole."""
-
-
-class SurvivingTrainer(Trainer):
+class SurvivingTrainer(SavingTrainer):
     """Saves aside and renames, resumes to the bit, refuses updates that are not finite, and stops in order.
 
     `on_nonfinite` says what happens where a loss or a gradient is NaN or infinite on any rank: "stop" raises
@@ -40,7 +35,6 @@ class SurvivingTrainer(Trainer):
     has not moved for `rank_timeout` seconds ends the run.
     """
 
-    beside_checkpoint: Callable[[Path], None] | None = None  # writes into a checkpoint before it is sealed
     on_nonfinite: Policy = "stop"
     rank_timeout: float = 1800.0
     verified: Path | None = None  # a checkpoint that is known to be whole and this user's own; others are looked at
@@ -48,14 +42,12 @@ class SurvivingTrainer(Trainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.interruption = Interruption()
         self.watch = Watch()
-        self._aside = False
-        self._resumed: Path | None = None
         self._inputs: dict[str, Any] = {}  # of the micro-batch that is trained
         self._bad_loss = False  # in this step, on this rank
         self._suspects: list[str] = []  # texts of the rows whose loss it is
         super().__init__(*args, **kwargs)
+        refuse_unchecked(self.accelerator.state.deepspeed_plugin)
         self.add_callback(self.interruption)
-        self.add_callback(GoOn(self))
         self.add_callback(self.watch)
 
     @property
@@ -67,8 +59,8 @@ class SurvivingTrainer(Trainer):
         """As transformers', from a checkpoint where its path is given.
 
         Raises:
-            ValueError: the checkpoint is damaged, or not known to be this user's own: it holds pickles; or DeepSpeed
-                is told to update weights from gradients that it has not looked at.
+            ValueError: the checkpoint is damaged, or not known to be this user's own: it holds pickles; or processes
+                would go on from different ones.
             Interrupted: after SIGTERM, SIGUSR1 or Ctrl-C, when the step is finished and saved.
             Diverged: a loss or gradient that is not finite, unless such steps are skipped.
             NotSaved: a checkpoint could not be written.
@@ -81,7 +73,8 @@ class SurvivingTrainer(Trainer):
         resume_from_checkpoint = str(self._resumed) if self._resumed else None
         if self._resumed is not None and self._resumed != self.verified:
             checkpoints.refuse_unfit(self._resumed)
-        refuse_unchecked(self.accelerator.state.deepspeed_plugin)
+        if len(places := dict.fromkeys(gather_object([resume_from_checkpoint]))) > 1:
+            raise ValueError(f"processes would go on from different checkpoints: {', '.join(map(str, places))}")
         self.watch.seconds = self.rank_timeout
         try:
             result = super().train(resume_from_checkpoint, *args, **kwargs)
@@ -89,6 +82,7 @@ class SurvivingTrainer(Trainer):
             self._save_checkpoint(self.model, None)
         except Exception as error:
             if self.back_to_last_step(error):
+                self.args.save_only_model = False  # a run is to go on from it
                 self._save_checkpoint(self.model, None)
                 error.add_note(f"step {self.state.global_step} is saved; --resume auto goes on from it")
             raise
@@ -107,6 +101,17 @@ class SurvivingTrainer(Trainer):
     def back_to_last_step(self, error: Exception) -> bool:
         """Undo what a step that failed has done so far, so that the one before can be saved; False where it cannot."""
         return False
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """As without a signal; all of a run after one, where weights alone are asked for, so that it can go on."""
+        if self.interrupted:
+            self.args.save_only_model = False
+        super()._save_checkpoint(model, trial)
+
+    def _load_best_model(self) -> None:
+        """At the end, not where a signal came: the time that is left is for the checkpoint."""
+        if not self.interrupted:
+            super()._load_best_model()
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """transformers'; no batches where the last step is done, from whose checkpoint it would go one step too far."""
@@ -181,73 +186,6 @@ class SurvivingTrainer(Trainer):
         processor: Any = self.processing_class
         return processor.batch_decode(rows.tolist())
 
-    def _get_output_dir(self, trial: Any) -> str:
-        folder = super()._get_output_dir(trial)
-        return os.path.join(folder, checkpoints.ASIDE) if self._aside else folder
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """As transformers', but aside; then what belongs beside it, the seal, the name, and older ones pruned."""
-        folder = Path(self._get_output_dir(trial))
-        name = f"checkpoint-{self.state.global_step}"
-        aside = folder / checkpoints.ASIDE / name
-        first = self.args.should_save
-        best = folder / f"checkpoint-{self.state.best_global_step}"
-        if self.state.best_global_step and best.exists():
-            self.state.best_model_checkpoint = str(best)
-        try:
-            if first:
-                checkpoints.clear_aside(folder)
-            self.accelerator.wait_for_everyone()
-            self._aside = True
-            super()._save_checkpoint(model, trial)
-            self.save_own(aside)
-            self.accelerator.wait_for_everyone()  # every rank's files are there
-            if first:
-                self._finish(aside, folder)
-        except Exception as error:  # whichever library writes: OSError, SafetensorError, RuntimeError of torch.save
-            shutil.rmtree(folder / checkpoints.ASIDE, ignore_errors=True)
-            raise NotSaved(_why(folder, name, error)) from error
-        finally:
-            self._aside = False
-        self.accelerator.wait_for_everyone()
-
-    def _finish(self, aside: Path, folder: Path) -> None:
-        if self.state.best_model_checkpoint == str(aside):
-            self.state.best_model_checkpoint = str(folder / aside.name)
-            self.state.save_to_json(str(aside / "trainer_state.json"))
-        if self.beside_checkpoint is not None:
-            self.beside_checkpoint(aside)
-        checkpoints.seal(aside)
-        checkpoints.publish(aside, folder)
-        (folder / checkpoints.ASIDE).rmdir()
-        best = self.state.best_model_checkpoint
-        checkpoints.prune(folder, self.args.save_total_limit, always=[Path(best).name] if best else [])
-
-    def save_own(self, checkpoint: Path) -> None:
-        """Add, on every process, what transformers does not save: means since the last log would start anew."""
-        text = json.dumps(_seams.averages(self))
-        (checkpoint / _averages_file(self.accelerator.process_index)).write_text(text, encoding="utf-8")
-
-    def restore_own(self) -> None:
-        """Take up, when training begins, what `save_own` added to the checkpoint it goes on from."""
-        if self._resumed is None:
-            return
-        file = self._resumed / _averages_file(self.accelerator.process_index)
-        if file.is_file():  # not in one that fewer processes saved
-            _seams.set_averages(self, json.loads(file.read_text(encoding="utf-8")))
-
-
-class GoOn(TrainerCallback):
-    """Lets a trainer take up what it had saved: when training begins, since transformers starts means at zero then."""
-
-    def __init__(self, trainer: SurvivingTrainer) -> None:
-        self.trainer = trainer
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.trainer.restore_own()
-
 
 def refuse_unchecked(plugin: Any) -> None:
     """DeepSpeed, which moves weights within backward, leaves out what is no number only where it takes the norm.
@@ -272,19 +210,4 @@ def refuse_unchecked(plugin: Any) -> None:
     raise ValueError(
         f"DeepSpeed with {setting} updates weights from gradients that are no numbers. Take a configuration of "
         "recipes/accelerate, or leave this setting of yours to its default"
-    )
-
-
-def _averages_file(rank: int) -> str:
-    return f"averages-{rank}.json"
-
-
-def _why(folder: Path, name: str, error: Exception) -> str:
-    cause = " ".join(str(error).split()) or type(error).__name__
-    older = checkpoints.found(folder)
-    kept = f"{older[0].name} is whole" if older else "there is none before it"
-    free = shutil.disk_usage(folder).free if folder.exists() else 0
-    return (
-        f"{name} could not be written to {folder} ({free / 2**20:.0f} MiB free): {cause}; {kept}. "
-        "Make room or write train.save_total_limit, then go on with --resume auto"
     )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from alignkit.trainers import Diverged, NotSaved, PairTrainer
+from alignkit.trainers import Diverged, NotSaved, PairTrainer, _survival
 from tests.cli.commands import invoke
 
 pytestmark = pytest.mark.smoke
@@ -44,6 +44,16 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(PairTrainer, "compute_loss", fail)
     with pytest.raises(RuntimeError, match="a defect"):
         invoke("train", "dpo/tiny")
+
+
+def test_a_deepspeed_that_would_not_look_at_gradients(monkeypatch):
+    def refuse(plugin):
+        raise ValueError(f"DeepSpeed: {plugin}")
+
+    monkeypatch.setattr(_survival, "refuse_unchecked", refuse)
+    result = invoke("train", "dpo/tiny")
+    assert result.exit_code == 2
+    assert "error: DeepSpeed: None" in result.stderr
 
 
 def test_an_output_folder_that_cannot_be(tmp_path):

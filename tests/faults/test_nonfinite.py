@@ -105,14 +105,6 @@ def test_a_loss_of_sampled_answers_is_named_as_one(tmp_path):
         run.train()
 
 
-def test_a_run_is_refused_where_deepspeed_would_not_look(tmp_path, monkeypatch):
-    run = trainer("dpo/tiny", tmp_path, *FOUR)
-    plugin = SimpleNamespace(deepspeed_config={"zero_optimization": {"stage": 0}})
-    monkeypatch.setattr(type(run.accelerator.state), "deepspeed_plugin", plugin)
-    with pytest.raises(ValueError, match=r"^DeepSpeed with zero_optimization.stage: 0 updates"):
-        run.train()
-
-
 @pytest.mark.parametrize(
     ("config", "named"),
     [

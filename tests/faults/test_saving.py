@@ -2,12 +2,13 @@
 
 import os
 import resource
+import shutil
 import signal
 
 import pytest
 
 from alignkit import checkpoints
-from alignkit.trainers import NotSaved
+from alignkit.trainers import Interrupted, NotSaved
 from tests.faults.runs import SAVED, At, Killed, dies_at_write, killed, logged, trainer
 
 FOUR = (*SAVED, "train.max_steps=4")
@@ -38,31 +39,59 @@ def test_killed_at_every_write(run):
         newest = checkpoints.newest_whole(folder, lambda said: pytest.fail(said))
         assert newest is not None
         if ended == signal.SIGKILL and newest.name == "checkpoint-4":  # killed after its name was given
-            checkpoints.set_aside(folder, "_seen")
-            (folder / "_seen" / "checkpoint-3").rename(folder / "checkpoint-3")
+            shutil.rmtree(newest)
     assert at > 15, "a save writes more files than that"
     assert newest.name == "checkpoint-4"
     assert not (folder / checkpoints.ASIDE).exists()
-    checkpoints.set_aside(folder, "_seen")
-    (folder / "_seen" / "checkpoint-3").rename(folder / "checkpoint-3")
+    shutil.rmtree(newest)
 
 
-def test_a_full_disk_is_said_and_what_was_written_is_given_back(run, capfd):
-    trainer, folder = run
+def on_a_full_disk(action):
+    """Print what it says where no file may be longer than 20 kB."""
     child = os.fork()
     if child == 0:
         try:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # Python's own; the write fails instead
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-            trainer._save_checkpoint(trainer.model, None)
+            action()
         except NotSaved as error:
-            print(error)
+            print(error, flush=True)
         finally:
             os._exit(0)
     os.waitpid(child, 0)
+
+
+def test_a_full_disk_is_said_and_what_was_written_is_given_back(run, capfd):
+    trainer, folder = run
+    on_a_full_disk(lambda: trainer._save_checkpoint(trainer.model, None))
+    assert f"checkpoint-4 could not be written to {folder} (" in capfd.readouterr().out
     assert [path.name for path in checkpoints.found(folder)] == ["checkpoint-3"]
     assert not (folder / checkpoints.ASIDE).exists()
     assert checkpoints.damage(folder / "checkpoint-3") is None
+
+
+def test_a_disk_that_is_full_when_the_model_is_saved(run, capfd):
+    """The library that writes says so with an error of its own, which is no OSError."""
+    trainer, folder = run
+    on_a_full_disk(trainer.save_model)
+    assert f"the model could not be written to {folder} (" in (said := capfd.readouterr().out)
+    assert "File too large" in said
+
+
+def test_a_signal_lets_the_model_be_saved(run, tmp_path, monkeypatch):
+    trainer, _ = run
+    save = trainer.model.save_pretrained
+
+    def with_a_signal(*args, **kwargs):
+        signal.raise_signal(signal.SIGTERM)
+        save(*args, **kwargs)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(trainer.model, "save_pretrained", with_a_signal)
+    with pytest.raises(Interrupted, match=r"^SIGTERM: the model is saved; --resume auto"):
+        trainer.save_model(str(tmp_path))
+    assert (tmp_path / "model.safetensors").is_file()
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_message_of_a_failed_save(run, monkeypatch):
