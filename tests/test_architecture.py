@@ -16,14 +16,15 @@ BELOW = {
     "checkpoints": set(),
     "redaction": set(),
     "plots": set(),
+    "pages": set(),
     "objectives": {"lookup"},
     "models": {"lookup"},
-    "data": {"lookup"},
+    "data": {"lookup", "pages"},
     "remote": {"lookup"},
     "lab": {"lookup", "objectives", "plots"},
     "trainers": {"lookup", "checkpoints", "objectives", "models", "data"},
     "generation": {"lookup", "models"},
-    "evaluation": {"lookup", "remote", "generation"},
+    "evaluation": {"lookup", "pages", "remote", "generation"},
     "rewards": {"lookup", "models", "remote", "evaluation"},  # a judge may be a reward
 }
 BELOW["recipe"] = {*BELOW} - {"lab"}  # evaluation: a recipe may have its checkpoints judged
@@ -36,6 +37,7 @@ OUTSIDE = {
     "lookup": {"pydantic"},
     "checkpoints": set(),
     "redaction": set(),
+    "pages": set(),
     "objectives": {"torch"},
 }  # besides the standard library
 TRL = {  # and trainers/

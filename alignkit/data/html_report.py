@@ -12,6 +12,7 @@ from alignkit.data.account import DataReport
 from alignkit.data.load import SourceReport
 from alignkit.data.marked import Marked, MarkedSequence, Span
 from alignkit.data.report import Histogram, Inspected
+from alignkit.pages import document
 
 # Counts of Inspected that say what is wrong with examples, and what they are called.
 PROBLEMS = {
@@ -40,11 +41,8 @@ WIDTH, HEIGHT, FOOT = 640, 120, 18  # of a histogram and the line of numbers und
 
 def page(report: DataReport, title: str, examples: Sequence[Marked] = ()) -> str:
     """The whole page."""
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
-        f"<style>body {{ max-width: 75em; margin: 2em auto; padding: 0 1em; }}{STYLE}</style>\n</head>\n"
-        f"<body>\n<h1>{escape(title)}</h1>\n{section(report, examples)}\n</body>\n</html>\n"
-    )
+    style = f"body {{ max-width: 75em; margin: 2em auto; padding: 0 1em; }}{STYLE}"
+    return document(title, style, f"<h1>{escape(title)}</h1>\n{section(report, examples)}")
 
 
 def section(report: DataReport, examples: Sequence[Marked] = ()) -> str:

@@ -1,7 +1,5 @@
 """An evaluation on one HTML page that needs nothing else: figures, charts, conversations and what the judges said."""
 
-import base64
-import hashlib
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -18,6 +16,7 @@ from alignkit.evaluation.markdown import (
 from alignkit.evaluation.questions import Question
 from alignkit.evaluation.records import Game, Records, Score
 from alignkit.evaluation.report import JudgeReport, Report
+from alignkit.pages import document
 
 SCRIPT = """
 const form = document.getElementById("filters");
@@ -49,11 +48,6 @@ form.addEventListener("input", apply);
 form.addEventListener("submit", event => event.preventDefault());
 apply();
 """
-# Whatever a text might slip in, the browser fetches nothing and runs this script only.
-_DIGEST = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-POLICY = (
-    f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{_DIGEST}'; form-action 'none'; base-uri 'none'"
-)
 STYLE = """
 body { max-width: 90em; margin: 2em auto; padding: 0 1em; font: 15px/1.5 system-ui, sans-serif; color: #1c2733; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2em; border-bottom: 1px solid #d8dee4; }
@@ -77,13 +71,7 @@ def page(report: Report, records: Records) -> str:
     parts += [_figures(judge) for judge in report.judges]
     parts.append(f"<h2>Conversations</h2>\n{_filters(records)}")
     parts += [_conversation(question, records) for question in records.questions.values()]
-    head = (
-        f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f'<meta name="viewport" content="width=device-width">\n<title>{escape(title)}</title>\n<style>{STYLE}</style>'
-    )
-    body = "\n".join(parts)
-    script = f"<script>{SCRIPT}</script>"
-    return f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{body}\n{script}\n</body>\n</html>\n'
+    return document(title, STYLE, "\n".join(parts), SCRIPT)
 
 
 def _figures(report: JudgeReport) -> str:

@@ -7,13 +7,12 @@ from html import escape
 from alignkit.data import html_report
 from alignkit.data.marked import visible
 from alignkit.generation import Chat
+from alignkit.pages import document
 from alignkit.recipe.summary.answers import Answers, NoAnswers
 from alignkit.recipe.summary.facts import Facts, Progress
 from alignkit.recipe.summary.method import Method
 from alignkit.recipe.summary.results import HEADINGS, History, results
 
-# Whatever a text or a library might slip in, the browser fetches and runs nothing.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 STYLE = """
 body { max-width: 75em; margin: 2em auto; padding: 0 1em; font: 15px/1.5 system-ui, sans-serif; color: #1c2733; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2em; border-bottom: 1px solid #d8dee4; }
@@ -43,13 +42,7 @@ def page(facts: Facts, progress: Progress, chats: Sequence[Chat], moments: Seque
         section("Recipe", preformatted(facts.recipe_yaml)),
         section("Environment", environment(facts)),
     ]
-    head = (
-        f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f'<meta name="viewport" content="width=device-width">\n<title>{escape(title)}</title>\n'
-        f"<style>{STYLE}{html_report.STYLE}</style>"
-    )
-    body = "\n".join(parts)
-    return f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{body}\n</body>\n</html>\n'
+    return document(title, f"{STYLE}{html_report.STYLE}", "\n".join(parts))
 
 
 def section(title: str, body: str) -> str:
