@@ -148,7 +148,7 @@ class ObjectiveTrainer(SurvivingTrainer):
         training = num_items_in_batch is not None
         count = loss.count if num_items_in_batch is None else num_items_in_batch
         value = loss.terms.sum() / count.clamp(min=1) * weight * (self.accelerator.num_processes if training else 1)
-        if training:
+        if self.is_in_train and self.model.training:
             value = self.guarded(value, loss.terms)
         sums = {name: (metric.sum(), _numel(metric)) for name, metric in loss.metrics.items()}
         return value, {"loss": (loss.terms.detach().sum(), loss.count), **sums}

@@ -42,6 +42,7 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
     """
 
     family = GroupObjective
+    answers_lie_together = True
     num_generations: int
     num_generations_eval: int
     rewards: Tensor  # of the last generation on all ranks, (N,); NaN where no source scored the answer
@@ -263,10 +264,7 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
         check_prompts(lengths, getattr(config, "max_position_embeddings", None), self.args.max_completion_length)
 
     def back_to_last_step(self, error: Exception) -> bool:
-        """Where answers could not be sampled or scored: by a server that is away, above all.
-
-        On several processes where all of them know: of a reward that failed on any.
-        """
+        """Where answers could not be sampled or scored, above all by a server that is away, and all ranks know it."""
         known = self.accelerator.num_processes == 1 or isinstance(error, FailedTogether)
         if not (self._answering and known) or self.state.global_step == 0:
             return False
@@ -279,6 +277,10 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
             _seams.set_averages(self, averages)
             self.restore_rollout(rollout)
         return True
+
+    def rows(self, inputs: Inputs) -> tuple[Tensor, Tensor | None]:
+        """Prompts with their answers."""
+        return whole(inputs)
 
     def save_own(self, checkpoint: Path) -> None:
         """Also the answers that later updates still learn from, one file per process."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from alignkit.trainers import Diverged, NotSaved, PairTrainer, _survival
+from alignkit.trainers import Diverged, NotSaved, PairTrainer, _nonfinite
 from tests.cli.commands import invoke
 
 pytestmark = pytest.mark.smoke
@@ -50,7 +50,7 @@ def test_a_deepspeed_that_would_not_look_at_gradients(monkeypatch):
     def refuse(plugin):
         raise ValueError(f"DeepSpeed: {plugin}")
 
-    monkeypatch.setattr(_survival, "refuse_unchecked", refuse)
+    monkeypatch.setattr(_nonfinite, "refuse_unchecked", refuse)
     result = invoke("train", "dpo/tiny")
     assert result.exit_code == 2
     assert "error: DeepSpeed: None" in result.stderr

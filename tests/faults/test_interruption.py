@@ -64,11 +64,19 @@ def test_in_evaluation(whole, tmp_path):
 def test_while_saving(tmp_path):
     """The save that is under way is finished, and the step after it is the last."""
     run = trainer("dpo/tiny", tmp_path, *written("train.save_steps=2"))
-    run.add_callback(At("on_save", 2, lambda: signal.raise_signal(signal.SIGTERM)))
+    beside = run.beside_checkpoint
+
+    def with_a_signal(checkpoint):  # weights are written, and not yet sealed
+        if checkpoint.name == "checkpoint-2":
+            signal.raise_signal(signal.SIGTERM)
+        beside(checkpoint)
+
+    run.beside_checkpoint = with_a_signal
     with pytest.raises(Interrupted, match=r"^stopped and saved at step \d; --resume auto goes on$"):
         run.train()
     assert run.interrupted
     assert [path.name for path in checkpoints.found(tmp_path)] == ["checkpoint-3", "checkpoint-2"]
+    assert checkpoints.damage(tmp_path / "checkpoint-2") is None
 
 
 def test_a_second_one_takes_its_usual_effect(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from torch import equal
 
 from alignkit.trainers import Diverged
-from alignkit.trainers._survival import refuse_unchecked
+from alignkit.trainers._nonfinite import refuse_unchecked
 from tests.faults.runs import SAVED, At, logged, trainer
 
 pytestmark = pytest.mark.smoke
@@ -88,21 +88,38 @@ def test_a_gradient_that_is_none_ends_the_run(tmp_path):
     )
     with pytest.raises(Diverged, match=r"^the gradient is not finite at step 2 \(rank 0\)"):
         run.train()
+    rows = json.loads((tmp_path / "nonfinite-2.json").read_text())["rows"]
+    assert len(rows) == len(set(rows)) == 8, "two micro-batches of two pairs, and none of the step before"
+    assert "<|pad|>" not in "".join(rows)
     assert all(tensor.isfinite().all() for tensor in run.model.state_dict().values())
 
 
 def test_a_loss_of_sampled_answers_is_named_as_one(tmp_path):
-    run = trainer("grpo/tiny", tmp_path, *SAVED, "train.max_steps=2")
+    run = trainer("grpo/tiny", tmp_path, *SAVED, "train.max_steps=2", "train.per_device_train_batch_size=8")
     objective = run.objective
 
     class Spoils(type(objective)):
         def __call__(self, batch):
             loss = super().__call__(batch)
-            return replace(loss, terms=loss.terms * float("nan")) if batch.logps.requires_grad else loss
+            last = torch.arange(len(loss.terms)).view(-1, *[1] * (loss.terms.ndim - 1)) == len(loss.terms) - 1
+            return replace(loss, terms=loss.terms.masked_fill(last, torch.nan)) if batch.logps.requires_grad else loss
 
     run.objective = Spoils(**vars(objective))
+    drawn = []
+    score = run.reward_funcs[0]
+
+    def note(prompts, **columns):
+        drawn.extend(prompts)
+        return score(prompts=prompts, **columns)
+
+    run.reward_funcs[0] = note
     with pytest.raises(Diverged, match=r"^the loss is not finite at step 1 \(rank 0\)"):
         run.train()
+    rows = json.loads((tmp_path / "nonfinite-1.json").read_text())["rows"]
+    assert len(drawn) == 8
+    assert drawn[0] != drawn[-1]
+    assert [row.startswith(drawn[-1]) for row in rows] == [True] * 4, "the group whose loss it is, of two"
+    assert len(set(rows)) == 4, "with its answers"
 
 
 @pytest.mark.parametrize(
