@@ -95,15 +95,19 @@ def built(trainer: str, parameters: str, folder: Path, processes: int, *more: st
 
 def trained(trainer: str, parameters: str, folder: Path, processes: int) -> Trained:
     """Train one cell on so many processes; a reward model for it is beside its folder."""
-    run = built(trainer, parameters, folder, processes)
-    if trainer == "RL":
+    return finished(with_known_answers(built(trainer, parameters, folder, processes)), folder)
+
+
+def with_known_answers(run: Any) -> Any:
+    """The trainer; where it samples answers, with those of `recorded`."""
+    if hasattr(run, "rollout_func"):
         run.rollout_func = recorded
-    return finished(run, folder)
+    return run
 
 
-def finished(run: Any, folder: Path) -> Trained:
-    """Train, save, and write down what came of it."""
-    run.train()
+def finished(run: Any, folder: Path, checkpoint: Path | None = None) -> Trained:
+    """Train, from a checkpoint if there is one, save, and write down what came of it."""
+    run.train(resume_from_checkpoint=checkpoint)
     run.save_model(str(folder / f"saved-{run.accelerator.process_index}"))
     if run.is_world_process_zero():
         plugin, reference = run.accelerator.state.deepspeed_plugin, getattr(run, "ref_model", None)

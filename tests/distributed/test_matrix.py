@@ -136,6 +136,23 @@ def test_prompts_read_once_draw_the_same_answers(launched, distribution, trainer
             assert shared["once"] == [False, True]  # a prompt of the first step is short, on one process
 
 
+@pytest.mark.matrix
+@pytest.mark.parametrize("way", ["resumed"])
+@pytest.mark.parametrize("parameters", PARAMETERS)
+@pytest.mark.parametrize("trainer", CASES)
+@pytest.mark.parametrize("distribution", ["DDP"])
+def test_killed_and_resumed_is_uninterrupted(launched, distribution, trainer, parameters, way):
+    folder, printed = launched(distribution)
+    resumed, whole = (Trained(folder / f"{trainer}-{parameters}-{way}{which}") for which in ("", "-whole"))
+    assert (resumed.folder / "facts.json").exists(), printed
+    assert len(resumed.facts["history"]) == len(whole.facts["history"]) >= 5
+    for mine, other in zip(resumed.facts["history"], whole.facts["history"], strict=True):
+        assert mine == pytest.approx(other, rel=1e-6, abs=1e-6)
+    expected = whole.weights
+    for name, tensor in resumed.weights.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-6, atol=1e-6)
+
+
 def assert_same_training(two, one):
     ours, expected = two.facts["history"], one.facts["history"]
     losses = [entry["loss"] for entry in expected if "loss" in entry]

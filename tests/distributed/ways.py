@@ -1,4 +1,4 @@
-"""What the processes of a launch also run: a reference that is asked once, and answers drawn after one reading."""
+"""What the processes of a launch also run: references asked once, answers drawn after one reading, runs killed."""
 
 import json
 import os
@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate.state import AcceleratorState
 
 from alignkit.models import prefill
 from alignkit.trainers import _objective
-from tests.distributed.matrix import built, finished
+from tests.distributed.matrix import built, finished, trained, with_known_answers
+from tests.faults.runs import At, Killed, killed
 
 LONG, SHORT = "What is the sum of all the numbers from one to {}, and why?", "{}+1"  # more than 16 tokens, and fewer
 PROMPTS = [LONG.format(1), LONG.format(22), LONG.format(3), SHORT.format(4)]
@@ -89,4 +91,19 @@ def tokens_of(run: Any) -> dict[str, Any]:
     return {"tokens": tokens, "once": once}
 
 
-WAYS = {"remembered": remembered, "drawn": drawn}
+def resumed(trainer: str, parameters: str, folder: Path, processes: int) -> None:
+    """The cell as ever, in FOLDER-whole; and killed in the third step, and gone on from the second."""
+    trained(trainer, parameters, folder.with_name(f"{folder.name}-whole"), processes)
+
+    def again() -> Any:
+        AcceleratorState._reset_state()
+        return with_known_answers(built(trainer, parameters, folder, processes, "train.save_steps=2"))
+
+    run = again()
+    run.add_callback(At("on_step_end", 3, killed))
+    with pytest.raises(Killed):
+        run.train()
+    finished(again(), folder, folder / "checkpoint-2")
+
+
+WAYS = {"remembered": remembered, "drawn": drawn, "resumed": resumed}

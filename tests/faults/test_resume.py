@@ -25,6 +25,9 @@ SHORT = ("data.train.0.limit=4",)  # prompts: an epoch is two generations
         ("bradley_terry/tiny", ()),
         ("grpo/tiny", TWO_UPDATES),
         ("grpo/tiny", (*ADAPTER, *SHORT)),
+        pytest.param("kto/tiny", ADAPTER, marks=pytest.mark.more),
+        pytest.param("srpo/tiny", (), marks=pytest.mark.more),
+        pytest.param("bradley_terry/tiny", ADAPTER, marks=pytest.mark.more),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value) or "full",
 )

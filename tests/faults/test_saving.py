@@ -46,6 +46,27 @@ def test_killed_at_every_write(run):
     shutil.rmtree(newest)
 
 
+def test_killed_at_every_write_of_a_save_that_replaces_and_prunes(run, tmp_path, monkeypatch):
+    """The same step again, where one checkpoint may stay: it is there after every kill, as it was or as it is."""
+    trainer, folder = run
+    shutil.copytree(folder / "checkpoint-3", older := tmp_path / "checkpoint-3")
+    trainer._save_checkpoint(trainer.model, None)
+    monkeypatch.setattr(trainer.args, "save_total_limit", 1)
+    ended, at = signal.SIGKILL, 0
+    while ended == signal.SIGKILL:
+        at += 1
+        if not (folder / older.name).exists():
+            shutil.copytree(older, folder / older.name)
+        ended = dies_at_write(at, folder, lambda: trainer._save_checkpoint(trainer.model, None))
+        checkpoints.recover(folder)
+        newest = checkpoints.newest_whole(folder, lambda said: pytest.fail(said))
+        assert newest == folder / "checkpoint-4", f"after a kill at write {at}"
+    assert at > 20, "a save that replaces and prunes writes more than that"
+    assert [path.name for path in checkpoints.found(folder)] == ["checkpoint-4"]
+    shutil.rmtree(newest)
+    shutil.copytree(older, folder / older.name)
+
+
 def on_a_full_disk(action):
     """Print what it says where no file may be longer than 20 kB."""
     child = os.fork()
