@@ -66,7 +66,8 @@ def test_the_page_is_whole_and_needs_nothing_else(report):
     reader = Reader(html)
     assert reader.links == []
     assert "script" not in reader.tags
-    assert "http" not in html
+    assert "http:" not in html
+    assert "https:" not in html
     assert reader.tags.count("svg") == 1
     assert "<title>Data of &lt;x&gt;.yaml</title>" in html
 
