@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from alignkit import __version__
+from alignkit.cli._errors import ANYTHING, room_errors
 from alignkit.redaction import redact_everywhere
 
 # TRL tells a server about every trainer it makes; a user who wants that can say so
@@ -43,6 +44,10 @@ COMMANDS = {
 
 class LazyGroup(click.Group):
     """Names its subcommands without importing them: torch takes seconds, `--help` should not."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with room_errors(ANYTHING):
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*COMMANDS]  # not list(): importing alignkit.cli.list puts a module under that name

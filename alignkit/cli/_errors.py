@@ -13,10 +13,13 @@
 """
 
 import errno
+import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from alignkit.causes import causes
 from alignkit.redaction import redact_text
 
 RECIPE_OR_DATA = 2
@@ -25,10 +28,11 @@ NO_ROOM = 4
 RESUMABLE = 75
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOTDIR}
-_MEMORY = (
+_TRAINING = (
     "halve train.per_device_train_batch_size (train.global_batch_size keeps the experiment the same), write "
     "train.gradient_checkpointing: true, or shorten train.max_length"
 )
+ANYTHING = "fewer texts at a time, shorter ones, or a smaller model"
 
 
 @contextmanager
@@ -59,7 +63,8 @@ def run_errors() -> Iterator[None]:
     Everything else is a defect, and keeps its traceback.
     """
     try:
-        yield
+        with room_errors(_TRAINING):
+            yield
     except KeyboardInterrupt as stop:
         from alignkit.recipe.resume import is_first_process
         from alignkit.trainers import Interrupted
@@ -70,28 +75,50 @@ def run_errors() -> Iterator[None]:
             print(stop, file=sys.stderr)
         sys.exit(RESUMABLE)
     except Exception as error:
-        from alignkit.trainers import Diverged, NotSaved
-        from alignkit.trainers._together import causes, is_resumable
+        from alignkit.trainers import Diverged
+        from alignkit.trainers._together import is_resumable
 
         if isinstance(error, Diverged):
             _end(str(error), DIVERGED)
-        if isinstance(error, NotSaved):
-            _end(str(error), NO_ROOM)
-        full = next((cause for cause in causes(error) if isinstance(cause, OSError) and cause.errno in _DISK), None)
-        if full is not None:
-            where = full.filename or "a file of the run"
-            _end(f"{where}: {full.strerror}; make room or write another train.output_dir", NO_ROOM)
         if is_resumable(error):
             _end(" ".join([f"{error};", *getattr(error, "__notes__", ["--resume auto goes on"])]), RESUMABLE)
-        if any(map(_is_memory, causes(error))):
-            _end(f"out of memory: {' '.join(str(error).split())[:200]}. What to change: {_MEMORY}", NO_ROOM)
         raise
 
 
-def _is_memory(error: BaseException) -> bool:
-    import torch
+@contextmanager
+def room_errors(memory: str) -> Iterator[None]:
+    """Turn a disk or a memory that is too small into a message and exit code 4, in any command.
 
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    `memory` says what to change. A library that was not loaded raised nothing, so none is loaded here.
+    """
+    try:
+        yield
+    except Exception as error:
+        trainers = sys.modules.get("alignkit.trainers")
+        if trainers is not None and isinstance(error, trainers.NotSaved):
+            _end(str(error), NO_ROOM)
+        full = next((found for found in map(_disk_error, causes(error)) if found is not None), None)
+        if full is not None:
+            where = full.filename or "a file that was written"
+            _end(f"{where}: {full.strerror}; make room or write elsewhere (a run: train.output_dir)", NO_ROOM)
+        if any(map(_is_memory, causes(error))):
+            _end(f"out of memory: {' '.join(str(error).split())[:200]}. What to change: {memory}", NO_ROOM)
+        raise
+
+
+def _disk_error(error: BaseException) -> OSError | None:
+    """The error as one of a disk, if it is; safetensors writes the system's number into the text of its own."""
+    found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    if found is not None:
+        number = int(found[1])
+        error = OSError(number, os.strerror(number))
+    return error if isinstance(error, OSError) and error.errno in _DISK else None
+
+
+def _is_memory(error: BaseException) -> bool:
+    torch = sys.modules.get("torch")
+    on_device = torch is not None and isinstance(error, torch.OutOfMemoryError)
+    return on_device or isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 def _end(message: str, code: int) -> None:

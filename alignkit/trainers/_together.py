@@ -3,13 +3,15 @@
 Whether any or all of them would do something; and that a reward function failed on one, so that it fails on all.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 from torch import nn
 from trl.trainer.utils import is_async_callable
+
+from alignkit.causes import causes
 
 
 def on_any_rank(accelerator: Any, here: bool) -> bool:
@@ -56,13 +58,6 @@ class Together:
 def together(functions: Sequence[Any]) -> list[Any]:
     """Each as `Together`, apart from models and coroutines, which TRL calls in ways of its own."""
     return [one if isinstance(one, nn.Module) or is_async_callable(one) else Together(one) for one in functions]
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and what it came from."""
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 def is_resumable(error: BaseException) -> bool:

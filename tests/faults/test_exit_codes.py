@@ -1,7 +1,8 @@
-"""How `alignkit train` ends: its exit code says what a scheduler should do."""
+"""How the commands end: the exit code says what a scheduler should do."""
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from alignkit.trainers import Diverged, NotSaved, PairTrainer, _nonfinite
 from tests.cli.commands import invoke
@@ -21,6 +22,11 @@ def working_directory(tmp_path, monkeypatch):
         (NotSaved("checkpoint-4 could not be written"), 4, "error: checkpoint-4 could not be written"),
         (OSError(28, "No space left on device", "out/x"), 4, "error: out/x: No space left on device; make room or"),
         (OSError(30, "Read-only file system", "out/x"), 4, "error: out/x: Read-only file system; make room or"),
+        (
+            SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+            4,
+            "make room or",
+        ),
         (torch.OutOfMemoryError("CUDA out of memory"), 4, "What to change: halve train.per_device_train_batch_size"),
         (MemoryError(), 4, "What to change: halve train.per_device_train_batch_size"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 4, "out of memory: "),
@@ -35,6 +41,28 @@ def test_what_stops_a_run_has_its_code(error, code, said, monkeypatch):
     assert result.exit_code == code
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "out/x"), "error: out/x: No space left on device; make room or"),
+        (SafetensorError("I/O error: File too large (os error 27)"), "error: a file that was written: File too large;"),
+        (MemoryError("cannot"), "error: out of memory: cannot. What to change: fewer texts at a time"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "What to change: fewer texts at a time"),
+    ],
+)
+@pytest.mark.parametrize("command", ["merge", "convert"])
+def test_so_do_other_commands(command, error, said, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("alignkit.models.merge.merge", fail)
+    monkeypatch.setattr("alignkit.recipe.convert.convert", fail)
+    (tmp_path / "file").write_text("a: 1")
+    result = invoke(command, "file", "-o", "out")
+    assert (result.exit_code, "Traceback" in result.stderr) == (4, False)
+    assert said in result.stderr
 
 
 def test_a_defect_keeps_its_traceback(monkeypatch):
