@@ -1,12 +1,14 @@
 """An orderly stop: a signal to any rank makes all of them save and end after the step they are in.
 
-Schedulers send SIGTERM or SIGUSR1 some seconds before they kill; Ctrl-C is a user's. A second one takes its usual
-effect, and can do no harm: a checkpoint that is being written is aside.
+Schedulers send SIGTERM or SIGUSR1 some seconds before they kill; Ctrl-C is a user's. A second one of a kind takes its
+usual effect, and can do no harm: a checkpoint that is being written is aside. What comes at once after the first is no
+second one: schedulers and terminals tell launcher and processes, and the launcher tells the processes again.
 """
 
 import logging
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+ONE_REQUEST = 3.0  # seconds, in which signals of one kind are the same request
 
 
 class Interrupted(KeyboardInterrupt):
@@ -31,21 +34,53 @@ class StoppedInEvaluation(Exception):
     """Raised out of an evaluation loop, which has no other way out."""
 
 
+class Requests:
+    """Signals that ask to stop: noted while they are listened for, where they would have had their usual effect."""
+
+    def __init__(self, answer: str) -> None:
+        self.answer = answer  # what is logged at the first of a kind
+        self.first: dict[signal.Signals, float] = {}  # when it came
+        self._before: dict[signal.Signals, Any] = {}
+
+    def listen(self) -> None:
+        self.first = {}
+        if threading.current_thread() is threading.main_thread():  # Python takes handlers from no other
+            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+
+    def release(self) -> None:
+        """Give the signals back to whoever had them."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _note(self, number: int, frame: Any) -> None:
+        kind, now = signal.Signals(number), time.monotonic()
+        if kind not in self.first:
+            self.first[kind] = now
+            logger.warning("%s: %s", kind.name, self.answer)
+        elif now - self.first[kind] > ONE_REQUEST:
+            signal.signal(kind, self._before[kind])
+            signal.raise_signal(kind)
+
+
 class Interruption(TrainerCallback):
     """Notes signals while training runs."""
 
     def __init__(self) -> None:
         self.stopped = False
-        self._received: signal.Signals | None = None
-        self._before: dict[signal.Signals, Any] = {}
+        self._requests = Requests("saving and stopping after this step")
         self._training = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether this process was asked to stop since training began; others may not know yet."""
+        return bool(self._requests.first)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.stopped, self._received, self._training = False, None, True
-        if threading.current_thread() is threading.main_thread():  # Python takes handlers from no other
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        self.stopped, self._training = False, True
+        self._requests.listen()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self._anywhere(args):
@@ -68,20 +103,13 @@ class Interruption(TrainerCallback):
     def release(self) -> None:
         """Give the signals back to whoever had them."""
         self._training = False
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
-
-    def _note(self, number: int, frame: Any) -> None:
-        self._received = signal.Signals(number)
-        signal.signal(number, self._before[self._received])
-        logger.warning("%s: saving and stopping after this step", self._received.name)
+        self._requests.release()
 
     def _anywhere(self, args: TrainingArguments) -> bool:
         """Whether any rank has received one; all ranks ask together."""
         if args.world_size == 1:
-            return self._received is not None
-        flag = torch.tensor(float(self._received is not None), device=args.device)
+            return self.asked
+        flag = torch.tensor(float(self.asked), device=args.device)
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
         return bool(flag)
 
@@ -93,19 +121,11 @@ def to_the_end(then: str) -> Iterator[None]:
     Raises:
         Interrupted: one came.
     """
-    received: list[str] = []
-    before: dict[int, Any] = {}
-
-    def note(number: int, frame: Any) -> None:
-        received.append(signal.Signals(number).name)
-        signal.signal(number, before[number])
-
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, note) for number in SIGNALS}
+    requests = Requests("saving to the end, and stopping")
+    requests.listen()
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if received:
-        raise Interrupted(f"{received[0]}: {then}")
+        requests.release()
+    if requests.first:
+        raise Interrupted(f"{next(iter(requests.first)).name}: {then}")

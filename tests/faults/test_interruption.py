@@ -7,7 +7,7 @@ import pytest
 from torch import equal
 
 from alignkit import checkpoints
-from alignkit.trainers import Interrupted
+from alignkit.trainers import Interrupted, _interruption
 from tests.faults.runs import SAVED, At, logged, trainer
 
 pytestmark = pytest.mark.smoke
@@ -79,19 +79,30 @@ def test_while_saving(tmp_path):
     assert checkpoints.damage(tmp_path / "checkpoint-2") is None
 
 
-def test_a_second_one_takes_its_usual_effect(tmp_path):
+def twice():
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_two_at_once_are_one_request(tmp_path):
+    """As of a scheduler that tells the launcher, which tells its processes, and the processes."""
+    run = trainer("dpo/tiny", tmp_path, *written())
+    run.add_callback(At("on_substep_end", 2, twice))
+    with pytest.raises(Interrupted):
+        run.train()
+    assert [path.name for path in checkpoints.found(tmp_path)] == ["checkpoint-3"]
+
+
+def test_a_second_one_takes_its_usual_effect(tmp_path, monkeypatch):
     """Which is Python's own: processes that run tests side by side may ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(_interruption, "ONE_REQUEST", 0.0)
     run = trainer("dpo/tiny", tmp_path, *written())
-
-    def twice():
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-
     run.add_callback(At("on_substep_end", 2, twice))
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as raised:
             run.train()
+        assert not isinstance(raised.value, Interrupted)
     finally:
         signal.signal(signal.SIGINT, before)
     assert checkpoints.found(tmp_path) == []

@@ -40,11 +40,15 @@ def attach_evaluation(trainer: Any, spec: EvaluationSpec) -> None:
     trainer.add_callback(EvaluateCheckpoints(trainer, spec))
 
 
+class AskedToStop(Exception):
+    """A signal came while a checkpoint was evaluated."""
+
+
 class EvaluateCheckpoints(TrainerCallback):
     """Evaluates the model as step-0, step-N, ... in OUTPUT/evaluation, and logs the figures.
 
     The first process does so alone, with draws of its own, so that training is the same with it or without. A judge
-    that fails costs figures and a warning, never the run.
+    that fails costs figures and a warning, never the run. A signal ends an evaluation at the next answer or judgment.
     """
 
     def __init__(self, trainer: Any, spec: EvaluationSpec) -> None:
@@ -71,7 +75,7 @@ class EvaluateCheckpoints(TrainerCallback):
         self.evaluate(args, state, control)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
+        if state.is_world_process_zero and not self.trainer.interrupted:  # when the run goes on, it begins with this
             self.evaluate(args, state, control)
 
     def on_train_end(
@@ -84,6 +88,8 @@ class EvaluateCheckpoints(TrainerCallback):
         name = f"step-{state.global_step}"
         try:
             figures = self.figures(name)
+        except AskedToStop:  # what is answered and judged is written, and the run goes on with the rest
+            return
         except RemoteError as error:
             warnings.warn(f"{name} was not evaluated: {error}", stacklevel=2)
             return
@@ -100,8 +106,8 @@ class EvaluateCheckpoints(TrainerCallback):
             judges=[self.judge],
             prompts=load_prompts(form=self.form),
         )
-        evaluation.answer(_silent)
-        evaluation.judge(_silent)
+        evaluation.answer(self._between)
+        evaluation.judge(self._between)
         report, records = write_report(self.folder, f"{self.folder.path.parent.name}, {self.questions.name}")
         missing, total = evaluation.missing(records)
         found = {f"{NAME}/missing": missing / total}
@@ -113,6 +119,12 @@ class EvaluateCheckpoints(TrainerCallback):
             found |= {f"{NAME}/gain": gain.scores.difference, f"{NAME}/gain_p": gain.scores.p}
         return found
 
+    def _between(self, *progress: Any) -> None:
+        """Between two answers or judgments: stop where that is asked for, and show the other processes some life."""
+        if self.trainer.interruption.asked:
+            raise AskedToStop
+        self.trainer.watch.moved()
+
     def _answerer(self, name: str) -> LocalAnswerer:
         spec, trainer = self.spec, self.trainer
         tokenizer = getattr(trainer.processing_class, "tokenizer", trainer.processing_class)
@@ -121,13 +133,10 @@ class EvaluateCheckpoints(TrainerCallback):
         )
 
         def draw(chats: Sequence[Chat], temperature: float, seed: int) -> list[str]:
+            self._between()
             with trainer.compute_loss_context_manager():  # the arithmetic of training: autocast where it has that
                 return [one for (one,) in replace(sampler, temperature=temperature, seed=seed)(chats)]
 
         settings = {"model": name, "max_tokens": spec.max_new_tokens}
         questions = self.questions.questions
         return LocalAnswerer(load=lambda: draw, questions=questions, settings=settings, at_once=spec.batch_size)
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Progress belongs to training."""

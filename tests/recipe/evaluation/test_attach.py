@@ -1,11 +1,16 @@
 """Checkpoints are judged while training goes on, and training does not notice."""
 
 import json
+import os
+import signal
 
 import pytest
 
+from alignkit import checkpoints
 from alignkit.recipe import load
 from alignkit.recipe.build import build
+from alignkit.trainers import Interrupted
+from tests.faults.runs import trainer
 from tests.recipes.runs import train
 from tests.remote.server import Server, failed, in_turn, said
 
@@ -14,9 +19,12 @@ pytestmark = pytest.mark.smoke
 STEPS = ("train.max_steps=2", "train.save_steps=1", "train.save_strategy=steps")
 
 
+def judged_at(url):
+    return f"evaluation={{judge: judge@{url}, limit: 1, max_new_tokens: 4, judge_format: value}}"
+
+
 def evaluated(folder, url, *more):
-    section = f"{{judge: judge@{url}, limit: 1, max_new_tokens: 4, judge_format: value}}"
-    return train("dpo/tiny", folder, *STEPS, f"evaluation={section}", *more)
+    return train("dpo/tiny", folder, *STEPS, judged_at(url), *more)
 
 
 def logged(folder):
@@ -59,6 +67,30 @@ def test_a_judge_that_refuses_costs_a_warning(tmp_path):
         run = evaluated(tmp_path, server.url)
     assert 1 <= len(server.asked) <= 8, "those that were on their way when the first was refused"
     assert len(lines_of(run)) == 2
+
+
+def test_a_signal_ends_an_evaluation_and_the_run_that_goes_on_has_it(tmp_path):
+    done = []  # by the watch, when a judgment is asked for: other processes wait for the first meanwhile
+
+    def script(asked):
+        done.append(run.watch.done)
+        if len(done) == 3:  # the first judgment of step 1; of the start there were two
+            os.kill(os.getpid(), signal.SIGTERM)
+        return said('{"rating": 4}')
+
+    with Server(script) as server:
+        run = trainer("dpo/tiny", tmp_path, *STEPS, judged_at(server.url))
+        with pytest.raises(Interrupted):
+            run.train()
+        assert done[0] >= 2, "both answers were given before"
+        assert len(server.asked) <= 4, "those that were on their way, and none of step 2"
+        newest, *_ = checkpoints.found(tmp_path)
+        assert newest.name == "checkpoint-2"
+        assert [line["step"] for line in logged(tmp_path) if "evaluation/score" in line] == [0]
+        run = trainer("dpo/tiny", tmp_path, *STEPS, judged_at(server.url), checkpoint=newest)
+        run.train(resume_from_checkpoint=newest)
+    (last,) = [line for line in run.state.log_history if "evaluation/gain" in line]
+    assert (last["step"], last["evaluation/missing"]) == (2, 0.0)
 
 
 @pytest.mark.parametrize(
