@@ -1,5 +1,6 @@
 """`alignkit launch RECIPE [key=value ...] --accelerate zero3 --processes 8`"""
 
+import os
 import subprocess
 import sys
 
@@ -46,7 +47,9 @@ def command(
         return
     if slurm:
         sys.exit(_submitted(launch.job(directives)))
-    sys.exit(subprocess.run(launch.command(), check=False).returncode)
+    sys.stdout.flush()
+    program, *_ = launch.command()
+    os.execv(program, launch.command())  # in whose place signals and exit codes are the launcher's
 
 
 def _submitted(job: str) -> int:

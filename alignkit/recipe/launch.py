@@ -43,8 +43,8 @@ class Launch:
             recipe.settings.accumulation_steps(micro, self.per_node * self.nodes)
 
     def command(self) -> list[str]:
-        """`accelerate launch ...`. On several nodes it is run on each, and SLURM's variables say which one it is."""
-        words = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(self.config)]
+        """`accelerate launch ...`, by our launcher. On several nodes it runs on each; SLURM's variables say which."""
+        words = [sys.executable, "-m", "alignkit.launcher", "--config_file", str(self.config)]
         words += ["--num_processes", str(self.per_node * self.nodes)]
         if self.nodes > 1:
             words += ["--num_machines", str(self.nodes), "--machine_rank", "$SLURM_NODEID"]
@@ -60,7 +60,8 @@ class Launch:
         gpus = "" if load_config_from_file(str(self.config)).use_cpu else f"#SBATCH --gpus-per-node={self.per_node}\n"
         own = "".join(f"#SBATCH {directive}\n" for directive in directives)
         name = Path(self.recipe).with_suffix("").as_posix().replace("/", "-")
-        return _JOB.format(name=name, nodes=self.nodes, gpus=gpus, own=own, command=shlex.quote(self.shown()))
+        command = shlex.quote(f"exec {self.shown()}")  # in the shell's place, or the shell would get the signals
+        return _JOB.format(name=name, nodes=self.nodes, gpus=gpus, own=own, command=command)
 
 
 def find_config(name: str) -> Path:

@@ -22,7 +22,7 @@ def composed(*options: str) -> str:
 def test_a_command_for_one_machine():
     said = composed("objective.beta=0.2", "--accelerate", "zero3", "--processes", "2")
     assert said.split(" -m ", 1)[1] == (
-        f"accelerate.commands.launch --config_file {CONFIGS / 'zero3.yaml'} --num_processes 2 --module alignkit train "
+        f"alignkit.launcher --config_file {CONFIGS / 'zero3.yaml'} --num_processes 2 --module alignkit train "
         "dpo/tiny objective.beta=0.2 --resume auto\n"
     )
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 
@@ -17,6 +18,9 @@ from tests.remote.server import Server, failed, in_turn, said
 pytestmark = pytest.mark.smoke
 
 STEPS = ("train.max_steps=2", "train.save_steps=1", "train.save_strategy=steps")
+
+
+ONE = 16  # judgments of an evaluation: two turns of a question of each category
 
 
 def judged_at(url):
@@ -35,7 +39,7 @@ def logged(folder):
 def test_every_checkpoint_is_judged_and_training_is_the_same(tmp_path):
     def script(asked):
         assert "response_format" in asked.body
-        return said('{"rating": 4}' if server.asked.index(asked) < 16 else '{"rating": 6}')
+        return said('{"rating": 4}' if server.asked.index(asked) < ONE else '{"rating": 6}')
 
     with Server(script) as server:
         run = evaluated(tmp_path / "with", server.url)
@@ -69,28 +73,38 @@ def test_a_judge_that_refuses_costs_a_warning(tmp_path):
     assert len(lines_of(run)) == 2
 
 
+def gains(run):
+    return [line for line in run.state.log_history if "evaluation/gain" in line]
+
+
 def test_a_signal_ends_an_evaluation_and_the_run_that_goes_on_has_it(tmp_path):
     done = []  # by the watch, when a judgment is asked for: other processes wait for the first meanwhile
 
     def script(asked):
-        done.append(run.watch.done)
-        if len(done) == 3:  # the first judgment of step 1; of the start there were two
+        done.append(stopped.watch.done)
+        if len(done) == ONE + 1:  # the first judgment of step 1
             os.kill(os.getpid(), signal.SIGTERM)
+        while len(done) > ONE and not stopped.interruption.asked:
+            time.sleep(0.01)
         return said('{"rating": 4}')
 
     with Server(script) as server:
-        run = trainer("dpo/tiny", tmp_path, *STEPS, judged_at(server.url))
+        stopped = trainer("dpo/tiny", tmp_path, *STEPS, judged_at(server.url))
         with pytest.raises(Interrupted):
-            run.train()
-        assert done[0] >= 2, "both answers were given before"
-        assert len(server.asked) <= 4, "those that were on their way, and none of step 2"
+            stopped.train()
+        assert done[0] >= 8, "answers were given before"
+        assert done[ONE - 1] > done[0], "judgments, too"
+        assert len(server.asked) < 2 * ONE, "those that were on their way, and none of step 2"
         newest, *_ = checkpoints.found(tmp_path)
         assert newest.name == "checkpoint-2"
         assert [line["step"] for line in logged(tmp_path) if "evaluation/score" in line] == [0]
-        run = trainer("dpo/tiny", tmp_path, *STEPS, judged_at(server.url), checkpoint=newest)
-        run.train(resume_from_checkpoint=newest)
-    (last,) = [line for line in run.state.log_history if "evaluation/gain" in line]
+        resumed = trainer("dpo/tiny", tmp_path, *STEPS, judged_at(server.url), checkpoint=newest)
+        resumed.train(resume_from_checkpoint=newest)
+    (last,) = gains(resumed)
     assert (last["step"], last["evaluation/missing"]) == (2, 0.0)
+    resumed.interruption.stopped = True  # as where another process got the signal
+    resumed.callback_handler.on_save(resumed.args, resumed.state, resumed.control)
+    assert gains(resumed) == [last]
 
 
 @pytest.mark.parametrize(
