@@ -101,7 +101,7 @@ def _on_answers(
 
 
 def _as_trl(model: nn.Module, inputs: dict[str, Any], labels: Tensor, aux_loss: bool) -> Answers:
-    """TRL's fused head on every position."""
+    """TRL's fused head, on a CPU on every position."""
     if aux_loss:
         inputs["output_router_logits"] = True
     output = with_fused_head(model)(**inputs, labels=labels, use_cache=False, fused_lm_head=True)

@@ -21,7 +21,6 @@ from trl.trainer import add_fused_lm_head
 
 from alignkit.models.answer_head import FIELDS, Logits, Some, score
 
-OUTPUTS = ("log_probs", *FIELDS)
 COLUMNS = 32768  # vocabulary in a tile of TRL's kernel, its own choice
 
 
@@ -35,8 +34,12 @@ class Head:
     backbone: str  # attribute that holds the model without its head
 
 
-def with_fused_head(model: nn.Module) -> nn.Module:
+def with_fused_head(model: nn.Module, fields: tuple[str, ...] = FIELDS) -> nn.Module:
     """The same model, able to answer `model(..., labels=labels, fused_lm_head=True)`.
+
+    Args:
+        model: a causal language model, perhaps wrapped; one that was patched stays as it is.
+        fields: what TRL computes besides log-probs.
 
     Raises:
         ValueError: an adapter on the output head, which the fused head would pass over.
@@ -45,7 +48,7 @@ def with_fused_head(model: nn.Module) -> nn.Module:
     if _patch(core) is None:
         if isinstance(core.get_output_embeddings(), BaseTunerLayer):
             raise ValueError("an adapter on lm_head would be ignored by the fused head; remove it from its targets")
-        add_fused_lm_head(core, outputs=OUTPUTS)
+        add_fused_lm_head(core, outputs=("log_probs", *fields))
     return model
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from alignkit.models.fused_head import core_of
 from alignkit.models.scoring import in_batches
 
 BATCH_TOKENS = 16384  # read at once
@@ -37,6 +38,16 @@ def backbone_of(model: nn.Module) -> nn.Module:
     return base.base_model if isinstance(base, PreTrainedModel) else base
 
 
+def read_at(model: nn.Module, input_ids: Tensor, mask: Tensor) -> Tensor:
+    """Where transformers reads the score of each row, (N,): at its last token that has not the number of padding.
+
+    Which is not its end where a tokenizer pads with the token that ends a text.
+    """
+    padding = core_of(model).config.get_text_config().pad_token_id
+    real = mask.bool() if padding is None else mask.bool() & (input_ids != padding)
+    return (real * torch.arange(input_ids.size(1), device=input_ids.device)).argmax(dim=1)
+
+
 class LastStates:
     """Takes the place of a backbone's `forward`: the state of each row's last token, at every position of the row."""
 
@@ -61,7 +72,7 @@ class LastStates:
             ids = nn.utils.rnn.pad_sequence([torch.tensor(texts[number]) for number in numbers], batch_first=True)
             mask = torch.arange(ids.shape[1]) < lengths[:, None]
             states = self.forward(ids.to(device), attention_mask=mask.long().to(device), use_cache=False)[0]
-            last = states[torch.arange(len(numbers)), lengths - 1].cpu()
+            last = states[torch.arange(len(numbers)), read_at(model, ids, mask)].cpu()
             found |= dict(zip(numbers, last, strict=True))
         start = len(self.rows)
         self.rows |= {_key(text): start + number for number, text in enumerate(texts)}

@@ -8,6 +8,7 @@ weights themselves, the configuration, the precision, the kernel, the versions. 
 import hashlib
 import json
 import logging
+import math
 import struct
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,7 +66,8 @@ class LogpCache:
             for key, logp in found.items():
                 self.known.setdefault(key, logp)
         if new:
-            self._append(b"".join(_record(key, self.known[key]) for key in new))
+            # what a reference spoilt is not kept for other runs
+            self._append(b"".join(_record(key, self.known[key]) for key in new if math.isfinite(self.known[key])))
         return [self.known[key] for key in keys]
 
     def _append(self, records: bytes) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from alignkit.models.fused_head import core_of
-from alignkit.models.read_once import LastStates, backbone_of
+from alignkit.models.read_once import LastStates, backbone_of, read_at
 from alignkit.models.run_attention import no_mask
 from alignkit.models.sharing import packed_rows
 
@@ -33,8 +33,8 @@ class SharedStates:
     def __call__(self, input_ids: Tensor, attention_mask: Tensor | None = None, **options: Any) -> Any:
         given = {name: value for name, value in options.items() if isinstance(value, Tensor)}
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        last = read_at(self.core, input_ids, mask)
         columns = torch.arange(input_ids.size(1), device=input_ids.device)
-        last = (mask * columns).argmax(dim=1)
         rows = {"input_ids": input_ids, "attention_mask": mask, **given}
         packed = packed_rows(self.core, rows, columns == last[:, None], trim=True)
         if packed is None:

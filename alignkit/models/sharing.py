@@ -22,8 +22,11 @@ FAMILIES = {
     *("olmo", "olmo2", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3", "starcoder2"),
 }
 KERNELS = ("sdpa", "eager", "flex_attention", "flash_attention_2", "flash_attention_3")
+# of configurations that forwards read as they are; other rates are those of modules, which TRL may have set to 0
+RATES = ("attention_dropout", "residual_dropout", "embedding_dropout", "router_jitter_noise")
 WORTH_IT = 0.99  # of the tokens; rows that hold no more in vain are faster as they are
 UNDERSTOOD = {"input_ids", "attention_mask", "position_ids"}
+SAME_AS_POSITIONS = {"cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx"}  # where texts begin
 
 
 def packed_rows(model: nn.Module, inputs: Mapping[str, Any], asked: Tensor, *, trim: bool) -> Packed | None:
@@ -63,7 +66,7 @@ def say_why_not(reason: str) -> None:
 
 def _why_not_packed(core: Any, inputs: Mapping[str, Any], asked: Tensor | None) -> str | None:
     config = core.config
-    if others := set(inputs) - UNDERSTOOD:
+    if others := set(inputs) - UNDERSTOOD - (SAME_AS_POSITIONS if "position_ids" in inputs else set()):
         return f"the batch has {', '.join(sorted(others))}"
     if config.model_type not in FAMILIES or not type(core).__module__.startswith("transformers.models."):
         return f"{type(core).__name__} is not known to let tokens meet in attention only"
@@ -87,7 +90,7 @@ def noise_of(core: nn.Module) -> str | None:
         return None
     config = core.config
     rates = [module.p for module in core.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
-    rates += [getattr(config, name, 0.0) or 0.0 for name in ("attention_dropout", "attn_pdrop", "router_jitter_noise")]
+    rates += [getattr(config, name, 0.0) or 0.0 for name in RATES]
     return "dropout is drawn for every row by itself; set it to 0 to share prompts" if max(rates) > 0 else None
 
 

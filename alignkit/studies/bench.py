@@ -1,9 +1,11 @@
 """One loss and its gradients: TRL's forward, ours on the rows as they are, and ours with every shared token once.
 
 All in one process and in turns, so that a machine that is busy is busy for each; medians over rounds, and ratios within
-a round. TRL's forward is the call that all of its trainers make, `model(..., labels=labels, fused_lm_head=True)`.
+a round. TRL's forward is the call that its trainer of the method makes, `model(..., labels=labels, fused_lm_head=True)`
+on a model patched for what that trainer logs; the others compute the same for their answers.
 """
 
+import copy
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from alignkit.models.forward import answer_logps
+from alignkit.models.fused_head import with_fused_head
 from alignkit.models.load import load_model
 from alignkit.models.spec import ModelSpec
 from alignkit.studies import flops
@@ -31,6 +34,12 @@ SIZES = {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 8, 
 VOCABULARY = 49152  # of SmolLM2
 VOCABULARIES = (16384, 49152, 147456)
 GROWING = ("seconds", "megabytes")
+FIELDS = {  # besides log-probs, of TRL's trainers: DPO's, GRPO's, KTO's, SFT's
+    "pair": ("entropy", "mean_logits", "is_top1"),
+    "group": ("entropy",),
+    "kto": ("entropy", "mean_logits"),
+    "sft": ("entropy", "is_top1"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +121,7 @@ def measure(model: nn.Module, cases: Sequence[Case], rounds: int = 3) -> Iterato
 
 
 def _measured(model: Any, case: Case, rounds: int) -> Iterator[Timing]:
+    model = with_fused_head(copy.deepcopy(model), FIELDS[case.shape])
     device = next(model.parameters()).device.type
     batches = case.batches(model.config.vocab_size, device)
     steps = {way: partial(_step, model, batches, way) for way in WAYS}

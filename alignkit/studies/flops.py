@@ -14,7 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from alignkit.models.forward import answer_logps
 from alignkit.models.fused_head import core_of, with_fused_head
 from alignkit.models.run_attention import blocks_of, kernel_of
-from alignkit.models.shared_prefix import pack
+from alignkit.models.shared_prefix import Packed
+from alignkit.models.sharing import packed_rows
 
 Batch = dict[str, Tensor]
 PRODUCTS = ("mm", "addmm")  # of activations and weights
@@ -27,8 +28,8 @@ def run(model: nn.Module, batch: Batch, **options: Any) -> float:
         answer_logps(model, batch, **options)
     counts = counter.get_flop_counts()[f"{type(core).__name__}.{core.base_model_prefix}"]
     products = sum(number for operation, number in counts.items() if operation.__name__.split(".")[0] in PRODUCTS)
-    packs = options.get("shared_prefix") and "position_ids" not in batch
-    return products + _per_score(core) * (_packed_scores(core, batch) if packs else _row_scores(batch))
+    packed = _packed(core, batch) if options.get("shared_prefix") else None
+    return products + _per_score(core) * (_row_scores(batch) if packed is None else _packed_scores(core, packed))
 
 
 def fewest(model: nn.Module, batch: Batch) -> float:
@@ -49,13 +50,14 @@ def fewest(model: nn.Module, batch: Batch) -> float:
 
 
 def head(model: nn.Module, batch: Batch, **options: Any) -> int:
-    """Of the output head's forward: TRL's runs on every position, ours on those before an answer's token.
+    """Of the output head's forward: TRL's on a CPU runs on every position, others on those before an answer's token.
 
     A trained head builds its products once more in the backward, so that they need not be kept; that is as much again.
     """
     weight = core_of(model).get_output_embeddings().weight
     mask = batch["completion_mask"][:, 1:]
-    return 2 * weight.numel() * (int(mask.sum()) if options.get("shared_prefix") else mask.numel())
+    everywhere = not options.get("shared_prefix") and weight.device.type == "cpu"
+    return 2 * weight.numel() * (mask.numel() if everywhere else int(mask.sum()))
 
 
 def _per_score(core: Any) -> int:
@@ -70,9 +72,11 @@ def _row_scores(batch: Batch) -> int:
     return rows * (width * (width + 1) // 2 if batch["attention_mask"].all() else width * width)
 
 
-def _packed_scores(core: Any, batch: Batch) -> int:
+def _packed(core: Any, batch: Batch) -> Packed | None:
     asked = nn.functional.pad(batch["completion_mask"][:, 1:].bool(), (0, 1))
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    packed = pack(inputs, asked)
+    return packed_rows(core, {name: batch[name] for name in batch if name != "completion_mask"}, asked, trim=True)
+
+
+def _packed_scores(core: Any, packed: Packed) -> int:
     blocks = blocks_of(packed, None, causal=kernel_of(core) != "eager")
     return sum(block.scores for block in blocks)

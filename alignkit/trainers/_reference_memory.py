@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+import trl
 from accelerate.utils import gather_object
 from torch import Tensor
 
@@ -39,7 +40,9 @@ class Memory:
     def _fingerprint(self, model: Any) -> str:
         """One for all ranks. Where weights are sharded each has its own part of them."""
         forward = "each shared token once" if self.trainer.shared_prefix else "TRL's"
-        own = fingerprint_of(model, {"precision": self.trainer.accelerator.mixed_precision, "forward": forward})
+        precision = f"{self.trainer.accelerator.mixed_precision}, tf32 {self.trainer.args.tf32}"
+        facts = {"precision": precision, "forward": forward, "trl": trl.__version__}  # TRL's kernel, on GPUs
+        own = fingerprint_of(model, facts)
         parts = list(dict.fromkeys(gather_object([own])))
         return own if len(parts) == 1 else hashlib.sha256(" ".join(parts).encode()).hexdigest()
 

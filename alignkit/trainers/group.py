@@ -138,9 +138,11 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
         room = max(longest - mask.shape[2], 0)
 
         def wide(values: Tensor | None) -> Tensor | None:
-            if values is None or values.shape[-1] == 1:
-                return values
-            return pad(values.view(mask.shape), (0, room))
+            return None if values is None else pad(values.view(mask.shape), (0, room))
+
+        ratios = inputs.get("importance_sampling_ratio")
+        if ratios is not None and ratios.shape[-1] != 1:  # else one of each answer
+            ratios = wide(ratios)
 
         batch: dict[str, Any] = {
             "logps": wide(logps),
@@ -148,7 +150,7 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
             "old_logps": wide(inputs.get("old_per_token_logps")),
             "ref_logps": wide(inputs.get("ref_per_token_logps")),
             "entropies": wide(entropies),
-            "sampler_ratios": wide(inputs.get("importance_sampling_ratio")),
+            "sampler_ratios": ratios,
         }
         columns = {name: inputs[f"columns/{name}"] for name in self.objective.columns}
         found = GroupLogps(**batch, rewards=inputs["rewards"], columns=columns)

@@ -10,8 +10,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from alignkit.models.forward import answer_logps
+from alignkit.models.fused_head import core_of, head_of
+from alignkit.recipe import load
+from alignkit.recipe.build import build
 from alignkit.studies import flops
-from alignkit.studies.bench import QUICK, Case, by_vocabulary, growth, measure, model_named, plot, table
+from alignkit.studies.bench import FIELDS, QUICK, Case, by_vocabulary, growth, measure, model_named, plot, table
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "bench.py"
 PAIR = Case(shape="pair", prompt=40, answer=10)
@@ -33,6 +36,14 @@ def test_every_case_is_run_in_three_ways_and_trl_is_the_measure(timings):
     assert all(one.faster == 1 for one in timings if one.way == "TRL")
     assert all(one.than_rows == 1 for one in timings if one.way == "rows")
     assert all(one.seconds > 0 and one.tokens_per_second > 0 for one in timings)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shape"), [("dpo/tiny", "pair"), ("grpo/tiny", "group"), ("kto/tiny", "kto"), ("nll/tiny", "sft")]
+)
+def test_a_shape_computes_what_trl_s_trainer_asks_for(recipe, shape, tmp_path):
+    run = build(load(recipe, [f"train.output_dir={tmp_path}"]))
+    assert head_of(core_of(run.model)).fields == FIELDS[shape]
 
 
 def test_shared_tokens_are_counted_once(model):
