@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from alignkit.models.read_once import read_once
 from alignkit.models.reward import load_reward_model
 from alignkit.models.shared_states import SharedStates, share_prompts
 from alignkit.models.spec import ModelSpec
@@ -62,6 +63,24 @@ def test_padding_on_the_left_and_gradient_checkpointing(checkpointing):
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
     for name, gradient in right.items():
         assert (gradients[name] - gradient).norm() <= 1e-4 * gradient.norm() + 1e-6, name
+
+
+@pytest.mark.parametrize("read", ["shared", "once"])
+def test_texts_that_end_with_the_token_of_padding_are_read_where_transformers_reads_them(read):
+    """Before it; and the same whichever texts lie beside them in the batch."""
+    model, inputs = classifier(), batch()
+    last = (inputs["attention_mask"] * torch.arange(inputs["input_ids"].size(1))).argmax(dim=1)
+    ids = inputs["input_ids"].scatter(1, last[:, None], PADDING)
+    with torch.no_grad():
+        expected = model.eval()(input_ids=ids, attention_mask=inputs["attention_mask"], use_cache=False).logits
+        if read == "shared":
+            share_prompts(model)
+        else:
+            read_once(
+                model, [row[mask.bool()].tolist() for row, mask in zip(ids, inputs["attention_mask"], strict=True)]
+            )
+        found = model(input_ids=ids, attention_mask=inputs["attention_mask"], use_cache=False).logits
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_model_that_cannot_share_reads_its_rows_as_they_are():
