@@ -1,6 +1,7 @@
 """Log-probs kept by content: what is read back, and what makes a key or a fingerprint another one."""
 
 import logging
+import math
 
 import pytest
 import torch
@@ -29,6 +30,12 @@ def test_what_was_kept_is_read_back_to_the_bit(folder):
     assert cache.settle([KEYS[0], b"x" * 16], [-9.0, -4.0]) == [LOGPS[0], -4.0]  # the first stays
     assert len(list(folder.iterdir())) == 2  # each process writes a file of its own
     assert LogpCache(folder).find([*KEYS, b"x" * 16]) == [*LOGPS, -4.0]
+
+
+def test_what_is_no_number_is_not_kept_for_other_runs(folder):
+    cache = LogpCache(folder)
+    assert math.isnan(cache.settle([b"x" * 16], [math.nan])[0])
+    assert LogpCache(folder).find([b"x" * 16]) is None
 
 
 def test_a_process_that_finds_everything_writes_nothing(folder):

@@ -96,6 +96,18 @@ def test_dropout_is_drawn_for_every_row_by_itself(caplog):
     ]
 
 
+def test_rates_are_looked_for_where_forwards_read_them():
+    """GPT-2's are its modules', which TRL sets to 0; StarCoder 2 reads its configuration."""
+    gpt2 = model_of("gpt2")
+    for module in gpt2.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    assert gpt2.config.attn_pdrop > 0
+    assert packed(gpt2, pairs()).input_ids.size(1) == 70 + 20 + 2 * (29 + 8 + 16)
+    starcoder = without_dropout(model_of("starcoder2", attention_dropout=0.0, residual_dropout=0.1))
+    assert packed(starcoder, pairs()).input_ids.size(1) == 3 * (70 + 20) + 2 * (29 + 8 + 16)
+
+
 def mamba():
     config = AutoConfig.for_model("mamba", vocab_size=259, hidden_size=32, num_hidden_layers=2, state_size=8)
     return AutoModelForCausalLM.from_config(config)

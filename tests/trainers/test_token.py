@@ -32,6 +32,16 @@ def test_packing_trains_the_same_tokens(tmp_path, packing):
     assert max(gaps.values()) == 0
 
 
+@pytest.mark.parametrize("joined", ["packing", "padding_free"])
+def test_joined_texts_take_our_forward_and_train_as_trl_to_rounding(tmp_path, joined, caplog):
+    args = {joined: True, "max_length": 128 if joined == "packing" else None, "max_steps": 2}
+    theirs = train(SFTTrainer, SFTConfig, tmp_path, TEXTS, args=args)
+    ours = train(TokenTrainer, SFTConfig, tmp_path, TEXTS, args=args, objective=make("nll"), shared_prefix=True)
+    gaps = differences(ours, theirs)
+    assert max(gaps.values()) <= 1e-5
+    assert not [line for line in caplog.messages if "rows run as they are" in line]
+
+
 def test_the_split_into_micro_batches_never_matters(tmp_path):
     runs = [
         train(
