@@ -41,7 +41,7 @@ def test_one_process_is_the_command_bit_for_bit(tmp_path, monkeypatch):
     ("kind", "said"),
     [
         ("MULTI_CPU", "accelerate was asked for several processes and started one"),
-        ("FSDP", "FSDP was asked to shard the model, but this run is MULTI_CPU"),
+        pytest.param("FSDP", "FSDP was asked to shard the model, but this run is MULTI_CPU", marks=pytest.mark.matrix),
     ],
 )
 def test_what_accelerate_would_do_otherwise_in_silence_is_refused(kind, said, tmp_path):
