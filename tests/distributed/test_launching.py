@@ -69,7 +69,7 @@ def test_a_signal_to_alignkit_launch_reaches_training_and_its_code_comes_back(na
     config = tmp_path / "config.yaml"
     text = (RECIPES / "accelerate" / f"{name}.yaml").read_text()
     config.write_text(f"{text}main_process_port: {free_port()}\n")
-    longer = ["train.max_steps=100000", "train.logging_steps=1", "train.save_strategy=no", "train.eval_strategy=no"]
+    longer = ["train.max_steps=2000", "train.logging_steps=1", "train.save_strategy=no", "train.eval_strategy=no"]
     command = ["-m", "alignkit", "launch", "dpo/tiny", "train.output_dir=out", *longer, "--accelerate", str(config)]
     errors, metrics = tmp_path / "errors", tmp_path / "out" / "metrics.jsonl"
     with (
