@@ -36,15 +36,15 @@ def mean_logps(model: nn.Module, texts: Sequence[Scored], padding: int) -> list[
     return (answers.logps.double().sum(dim=1) / answers.mask.sum(dim=1)).tolist()
 
 
-def in_batches(model: nn.Module, texts: Sequence[Sequence[int]], most: int) -> Iterator[list[int]]:
+def in_batches(model: nn.Module, texts: Sequence[Sequence[int] | NDArray[np.int32]], most: int) -> Iterator[list[int]]:
     """Numbers of texts in batches of at most `most` tokens, as this model reads them fastest."""
     if not can_pack(model):
         yield from by_length([len(text) for text in texts], most)
         return
     batch: list[int] = []
     tokens = 0
-    side_by_side = sorted(range(len(texts)), key=lambda number: [*texts[number]])  # those that begin alike
-    for number in side_by_side:
+    # those that begin alike lie side by side; most significant bytes first, bytes are in the order of tokens
+    for number in sorted(range(len(texts)), key=lambda number: np.asarray(texts[number], dtype=">i4").tobytes()):
         if batch and tokens + len(texts[number]) > most:
             yield batch
             batch, tokens = [], 0

@@ -24,7 +24,7 @@ from alignkit.data.teachers import COLUMN, Teacher, TeacherScores, answer_tokens
 from alignkit.models.cache import cache_folder, sha256
 from alignkit.models.load import load_config, load_model, load_tokenizer, locate
 from alignkit.models.precision import compute_dtype, trainer_precision
-from alignkit.models.scoring import Scored, by_length, mean_logps
+from alignkit.models.scoring import Scored, in_batches, mean_logps
 from alignkit.models.spec import ModelSpec
 from alignkit.recipe.inspection import training_tokenizer, treatment_of
 from alignkit.recipe.schema import Recipe
@@ -186,7 +186,7 @@ class Scoring:
         texts = self.tokenized(keys)
         model = load_model(self.spec, frozen=True).to(PartialState().device).eval()
         part: dict[str, float] = {}
-        for batch in by_length([len(ids) for ids, _ in texts], batch_tokens):
+        for batch in in_batches(model, [ids for ids, _ in texts], batch_tokens):
             scores = mean_logps(model, [texts[number] for number in batch], self.tokenizer.pad_token_id)
             for number, score in zip(batch, scores, strict=True):
                 if not np.isfinite(score):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -86,6 +87,23 @@ def test_teachers_are_averaged_each_in_its_own_tokens_and_template(recipe, write
     assert columns[1] != pytest.approx(columns[0], abs=1e-4)
     assert table.column(COLUMN).to_pylist() == pytest.approx([(a + b) / 2 for a, b in zip(*columns, strict=True)])
     assert both.teachers[0].template != both.teachers[1].template
+
+
+def test_answers_to_one_prompt_are_read_together(recipe, write, monkeypatch):
+    """Whatever their lengths, so that a teacher reads the prompt once."""
+    rows = [{**chat(i % 2), "completion": chat(i // 2)["completion"]} for i in range(8)]
+    write("\n".join(map(json.dumps, rows)), "rows.jsonl")
+    prompts = []
+    real = scoring.mean_logps
+
+    def noted(model, texts, padding):
+        prompts.extend(tuple(ids[:32]) for ids, _ in texts)
+        return real(model, texts, padding)
+
+    monkeypatch.setattr(scoring, "mean_logps", noted)
+    score(recipe())
+    assert len(prompts) == 8
+    assert sum(one != other for one, other in pairwise(prompts)) == 1
 
 
 def test_a_killed_run_goes_on_where_it_was(recipe, monkeypatch):
