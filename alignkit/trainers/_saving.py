@@ -31,7 +31,7 @@ class SavingTrainer(Trainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._aside = False
-        self._resumed: Path | None = None
+        self.resumed: Path | None = None
         super().__init__(*args, **kwargs)
         self.add_callback(GoOn(self))
 
@@ -57,9 +57,9 @@ class SavingTrainer(Trainer):
 
     def restore_own(self) -> None:
         """Take up, when training begins, what `save_own` added to the checkpoint it goes on from."""
-        if self._resumed is None:
+        if self.resumed is None:
             return
-        file = self._resumed / _averages_file(self.accelerator.process_index)
+        file = self.resumed / _averages_file(self.accelerator.process_index)
         if file.is_file():  # not in one that fewer processes saved
             _seams.set_averages(self, json.loads(file.read_text(encoding="utf-8")))
 

@@ -26,6 +26,9 @@ TOUCHED = {
         "_save_checkpoint",
         "_get_output_dir",
         "_get_grad_norm",
+        "_finalize_training",
+        "_load_best_model",
+        "_prepare_inputs",
     ),
     "attributes": (
         "_metrics",

@@ -53,10 +53,10 @@ class SurvivingTrainer(FiniteTrainer, SavingTrainer):
             resume_from_checkpoint = get_last_checkpoint(self.args.output_dir)
             if resume_from_checkpoint is None:
                 raise ValueError(f"there is no checkpoint in {self.args.output_dir}")
-        self._resumed = Path(resume_from_checkpoint) if resume_from_checkpoint else None
-        resume_from_checkpoint = str(self._resumed) if self._resumed else None
-        if self._resumed is not None and self._resumed != self.verified:
-            checkpoints.refuse_unfit(self._resumed)
+        self.resumed = Path(resume_from_checkpoint) if resume_from_checkpoint else None
+        resume_from_checkpoint = str(self.resumed) if self.resumed else None
+        if self.resumed is not None and self.resumed != self.verified:
+            checkpoints.refuse_unfit(self.resumed)
         if len(places := dict.fromkeys(gather_object([resume_from_checkpoint]))) > 1:
             raise ValueError(f"processes would go on from different checkpoints: {', '.join(map(str, places))}")
         self.watch.seconds = self.rank_timeout
