@@ -37,6 +37,7 @@ if run.is_world_process_zero():
 """
 
 
+@pytest.mark.matrix
 def test_two_processes_are_trl_step_by_step(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)

@@ -25,6 +25,7 @@ num_processes: 2
 """
 
 
+@pytest.mark.matrix
 def test_one_process_is_the_command_bit_for_bit(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = RECIPES / "accelerate" / "single-cpu.yaml"
