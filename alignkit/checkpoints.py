@@ -34,8 +34,8 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 
 def found(folder: Path) -> list[Path]:
     """Checkpoints of a run by their names, the newest first; whole or not."""
-    named = [(match, path) for path in folder.glob("checkpoint-*") if (match := _NAME.fullmatch(path.name))]
-    return [path for match, path in sorted(named, key=lambda one: -int(one[0][1])) if path.is_dir()]
+    named = [path for path in folder.glob("checkpoint-*") if _NAME.fullmatch(path.name) and path.is_dir()]
+    return sorted(named, key=step_of, reverse=True)
 
 
 def step_of(checkpoint: Path) -> int:
@@ -157,11 +157,11 @@ def newest_whole(folder: Path, say: Callable[[str], None]) -> Path | None:
 def publish(aside: Path, folder: Path) -> Path:
     """Give a sealed checkpoint its place in `folder`, instead of one of the same name."""
     place = folder / aside.name
-    replaced = _out_of_the_way(place) if place.exists() else None  # the same step again, as after an interruption
+    if place.exists():  # the same step again, as after an interruption
+        _out_of_the_way(place)
     aside.rename(place)
     _to_disk(folder)
-    if replaced is not None:
-        shutil.rmtree(replaced.parent, ignore_errors=True)
+    shutil.rmtree(folder / PRUNED, ignore_errors=True)
     return place
 
 
@@ -184,12 +184,14 @@ def prune(folder: Path, keep: int | None, always: Collection[str] = ()) -> None:
     superfluous = [one for one in newest_first[max(keep, 1) :] if one.name not in always]
     if superfluous and damage(newest_first[0]) is None:  # reads it whole, so only where it decides something
         for checkpoint in superfluous:
-            shutil.rmtree(_out_of_the_way(checkpoint).parent, ignore_errors=True)
+            _out_of_the_way(checkpoint)
+        shutil.rmtree(folder / PRUNED, ignore_errors=True)
 
 
 def set_aside(checkpoints: Iterable[Path], place: Path) -> Path:
     """Move checkpoints to `place`, or to `place-2` and so on where something is there: nothing is removed."""
-    free = next(one for one in chain([place], _numbered(place)) if not one.exists())
+    numbered = (place.with_name(f"{place.name}-{number}") for number in count(2))
+    free = next(one for one in chain([place], numbered) if not one.exists())
     free.mkdir()
     for checkpoint in checkpoints:
         checkpoint.rename(free / checkpoint.name)
@@ -202,16 +204,12 @@ def clear_aside(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def _out_of_the_way(checkpoint: Path) -> Path:
-    """Rename before it is removed: a folder that is half removed must not look like a checkpoint."""
+def _out_of_the_way(checkpoint: Path) -> None:
+    """Rename one that will be removed: a folder that is half removed must not look like a checkpoint."""
     aside = checkpoint.parent / PRUNED / checkpoint.name
     shutil.rmtree(aside, ignore_errors=True)
     aside.parent.mkdir(exist_ok=True)
-    return checkpoint.rename(aside)
-
-
-def _numbered(place: Path) -> Iterator[Path]:
-    return (place.with_name(f"{place.name}-{number}") for number in count(2))
+    checkpoint.rename(aside)
 
 
 def _key(make: bool) -> bytes:
