@@ -18,14 +18,15 @@ from accelerate.commands import launch
 from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+from alignkit.stop_signals import STOP_SIGNALS
+
 OTHERS = "SIGHUP,SIGQUIT"  # are left to torch's agent, which ends its processes and itself
 
 
 def main() -> None:
     arguments = launch.launch_command_parser().parse_args()
     launch.simple_launcher = become  # launch_command decides by the configuration which launcher it is
-    for number in SIGNALS:
+    for number in STOP_SIGNALS:
         signal.signal(number, hand_on)
     os.environ["PET_SIGNALS_TO_HANDLE"] = OTHERS
     try:

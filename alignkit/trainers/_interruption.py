@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from alignkit.stop_signals import STOP_SIGNALS
+
 logger = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 ONE_REQUEST = 3.0  # seconds, in which signals of one kind are the same request
 
 
@@ -45,7 +46,7 @@ class Requests:
     def listen(self) -> None:
         self.first = {}
         if threading.current_thread() is threading.main_thread():  # Python takes handlers from no other
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            self._before = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
 
     def release(self) -> None:
         """Give the signals back to whoever had them."""
