@@ -48,8 +48,8 @@ def command(
     if slurm:
         sys.exit(_submitted(launch.job(directives)))
     sys.stdout.flush()
-    program, *_ = launch.command()
-    os.execv(program, launch.command())  # in whose place signals and exit codes are the launcher's
+    words = launch.command()
+    os.execv(words[0], words)  # in whose place signals and exit codes are the launcher's
 
 
 def _submitted(job: str) -> int:

@@ -34,7 +34,7 @@ SIZES = {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 8, 
 VOCABULARY = 49152  # of SmolLM2
 VOCABULARIES = (16384, 49152, 147456)
 GROWING = ("seconds", "megabytes")
-FIELDS = {  # besides log-probs, of TRL's trainers: DPO's, GRPO's, KTO's, SFT's
+LOGGED = {  # besides log-probs, of TRL's trainers: DPO's, GRPO's, KTO's, SFT's
     "pair": ("entropy", "mean_logits", "is_top1"),
     "group": ("entropy",),
     "kto": ("entropy", "mean_logits"),
@@ -121,7 +121,7 @@ def measure(model: nn.Module, cases: Sequence[Case], rounds: int = 3) -> Iterato
 
 
 def _measured(model: Any, case: Case, rounds: int) -> Iterator[Timing]:
-    model = with_fused_head(copy.deepcopy(model), FIELDS[case.shape])
+    model = with_fused_head(copy.deepcopy(model), LOGGED[case.shape])
     device = next(model.parameters()).device.type
     batches = case.batches(model.config.vocab_size, device)
     steps = {way: partial(_step, model, batches, way) for way in WAYS}

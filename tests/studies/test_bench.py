@@ -14,7 +14,7 @@ from alignkit.models.fused_head import core_of, head_of
 from alignkit.recipe import load
 from alignkit.recipe.build import build
 from alignkit.studies import flops
-from alignkit.studies.bench import FIELDS, QUICK, Case, by_vocabulary, growth, measure, model_named, plot, table
+from alignkit.studies.bench import LOGGED, QUICK, Case, by_vocabulary, growth, measure, model_named, plot, table
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "bench.py"
 PAIR = Case(shape="pair", prompt=40, answer=10)
@@ -43,7 +43,7 @@ def test_every_case_is_run_in_three_ways_and_trl_is_the_measure(timings):
 )
 def test_a_shape_computes_what_trl_s_trainer_asks_for(recipe, shape, tmp_path):
     run = build(load(recipe, [f"train.output_dir={tmp_path}"]))
-    assert head_of(core_of(run.model)).fields == FIELDS[shape]
+    assert head_of(core_of(run.model)).fields == LOGGED[shape]
 
 
 def test_shared_tokens_are_counted_once(model):
