@@ -4,6 +4,7 @@ The settings are the recipe, not TRL's defaults for losses that are never comput
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +18,17 @@ from alignkit.redaction import redact
 logger = logging.getLogger(__name__)
 
 
+PATIENCE = 600
+
+
 def shield_trackers(trainer: Any) -> None:
-    """Let training go on without a tracker that fails; metrics.jsonl has everything."""
+    """Let training go on, and end, without a tracker that fails; metrics.jsonl has everything.
+
+    wandb waits for as long as its server is away, and a cluster with it; here for `PATIENCE` seconds, unless
+    WANDB_FINISH_TIMEOUT says otherwise or weights are uploaded, which takes its time.
+    """
+    if os.environ.get("WANDB_LOG_MODEL", "false") == "false":
+        os.environ.setdefault("WANDB_FINISH_TIMEOUT", str(PATIENCE))
     callbacks = trainer.callback_handler.callbacks
     for place, callback in enumerate(callbacks):
         if type(callback).__module__.startswith("transformers.integrations"):

@@ -1,6 +1,7 @@
 """Trackers never end a run, and show one run each."""
 
 import logging
+import os
 import sys
 from types import SimpleNamespace
 
@@ -34,6 +35,21 @@ def test_one_that_fails_is_left_out_with_one_warning(caplog):
     assert tracker.calls == ["begin", "log {'loss': 1}"]
     (record,) = caplog.records
     assert record.getMessage() == "Unreachable failed and is left out from here on: ConnectionError: no route to host"
+
+
+@pytest.mark.parametrize(
+    ("set_", "waits"),
+    [({}, "600"), ({"WANDB_FINISH_TIMEOUT": "5"}, "5"), ({"WANDB_LOG_MODEL": "end"}, None)],
+    ids=["unset", "set", "weights are uploaded"],
+)
+def test_wandb_s_server_is_not_waited_for_without_end(monkeypatch, set_, waits):
+    for name in ("WANDB_FINISH_TIMEOUT", "WANDB_LOG_MODEL"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    for name, value in set_.items():
+        monkeypatch.setenv(name, value)
+    shield_trackers(SimpleNamespace(callback_handler=SimpleNamespace(callbacks=[])))
+    assert os.environ.get("WANDB_FINISH_TIMEOUT") == waits
 
 
 def test_only_trackers_are_shielded():
