@@ -88,7 +88,7 @@ class FiniteTrainer(Trainer):
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Called once a step, before the optimizer moves. DeepSpeed has moved it already, or refused the gradient."""
         norm = super()._get_grad_norm(model, grad_norm)
-        finite = norm is None or math.isfinite(float(norm)) or self.args.fp16  # whose scaler looks for its scale so
+        finite = norm is None or math.isfinite(float(norm)) or self._scale_may_fall()
         error = self._diverged(not finite)
         self._seen = []
         if error is None:
@@ -99,6 +99,14 @@ class FiniteTrainer(Trainer):
             weight.grad = None  # an optimizer leaves a weight without gradient alone
         _seams.record(self, "train", {"skipped_steps": 1.0})
         return norm
+
+    def _scale_may_fall(self) -> bool:
+        """Whether float16's scaler, which leaves out steps that overflow and halves its scale, may mend the next one.
+
+        At a scale of one the gradient itself is no number. DeepSpeed has a scaler of its own, which ends the run there.
+        """
+        scaler = self.accelerator.scaler
+        return self.args.fp16 and (scaler is None or scaler.get_scale() > 1)
 
     def _diverged(self, gradient: bool) -> Diverged | None:
         """The error if a loss on any rank, or else the gradient, is not finite; its ranks write their rows down."""

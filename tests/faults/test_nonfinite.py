@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import equal
 
 from alignkit.trainers import Diverged
@@ -92,6 +93,31 @@ def test_a_gradient_that_is_none_ends_the_run(tmp_path):
     assert len(rows) == len(set(rows)) == 8, "two micro-batches of two pairs, and none of the step before"
     assert "<|pad|>" not in "".join(rows)
     assert all(tensor.isfinite().all() for tensor in run.model.state_dict().values())
+
+
+def test_float16_s_scaler_is_left_alone_until_its_scale_is_one(tmp_path, monkeypatch):
+    """A gradient that overflows may be mended by a smaller scale; one that is no number without any is not.
+
+    The scaler is a GPU's, on a CPU, where accelerate makes none.
+    """
+    run = trainer("dpo/tiny", tmp_path, *FOUR)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    unscale = lambda accelerator, optimizer=None: scaler.unscale_(run.optimizer.optimizer)  # noqa: E731
+    monkeypatch.setattr(Accelerator, "unscale_gradients", unscale)
+    run.accelerator.scaler, run.args.fp16 = scaler, True
+    seen = {}
+    for step in range(4):
+        note = lambda step=step: seen.update({step: (scaler.get_scale(), weights(run))})  # noqa: E731
+        run.add_callback(At("on_step_begin", step, note))
+    run.add_callback(
+        At("on_step_begin", 1, lambda: run.model.lm_head.weight.register_hook(lambda gradient: gradient * float("nan")))
+    )
+    with pytest.raises(Diverged, match=r"^the gradient is not finite at step 4 \(rank 0\)"):
+        run.train()
+    assert [scale for scale, _ in seen.values()] == [4, 4, 2, 1]
+    assert not equal(seen[0][1]["lm_head.weight"], seen[1][1]["lm_head.weight"]), "a step whose gradient is one"
+    assert all(equal(tensor, seen[1][1][name]) for name, tensor in run.model.state_dict().items())
+    assert [file.name for file in tmp_path.glob("nonfinite-*.json")] == ["nonfinite-4.json"]
 
 
 def test_a_loss_of_sampled_answers_is_named_as_one(tmp_path):
