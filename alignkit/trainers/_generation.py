@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor
+from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import GRPOTrainer
 
 from alignkit.models.prefill import prompts_read_once
@@ -100,7 +101,8 @@ class GeneratingTrainer(GRPOTrainer):
         else:
             self._forget_scores()
             model = self.accelerator.unwrap_model(self.model_wrapped)
-            agreed = partial(on_all_ranks, self.accelerator)
+            together = is_deepspeed_zero3_enabled() or self.is_fsdp_enabled
+            agreed = partial(on_all_ranks, self.accelerator) if together else bool  # tools make numbers of turns differ
             with prompts_read_once(model, agreed) if self.shared_prefix else nullcontext():
                 self._drawn = super()._generate_single_turn(prompt_ids, *args, **kwargs)
         if training and (self.samples is not None or self.recorder is not None):
