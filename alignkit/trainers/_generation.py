@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor
-from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import GRPOTrainer
 
 from alignkit.models.prefill import prompts_read_once
@@ -32,6 +31,7 @@ class GeneratingTrainer(GRPOTrainer):
     accelerator: Any
     train_dataset: Any
     shared_prefix: bool
+    is_sharded: bool
     num_generations: int
     rewards: Tensor  # of the last generation on all ranks, (N,)
     samples: Samples | None = None
@@ -101,8 +101,8 @@ class GeneratingTrainer(GRPOTrainer):
         else:
             self._forget_scores()
             model = self.accelerator.unwrap_model(self.model_wrapped)
-            together = is_deepspeed_zero3_enabled() or self.is_fsdp_enabled
-            agreed = partial(on_all_ranks, self.accelerator) if together else bool  # tools make numbers of turns differ
+            # without shards nobody waits, and ranks whose tools take more turns than others' would be alone in asking
+            agreed = partial(on_all_ranks, self.accelerator) if self.is_sharded else bool
             with prompts_read_once(model, agreed) if self.shared_prefix else nullcontext():
                 self._drawn = super()._generate_single_turn(prompt_ids, *args, **kwargs)
         if training and (self.samples is not None or self.recorder is not None):

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from transformers.integrations import is_deepspeed_zero3_enabled
 
 from alignkit.models.forward import answer_logps
 from alignkit.objectives import Batch, Objective
@@ -37,6 +38,7 @@ class ObjectiveTrainer(SurvivingTrainer):
     train_dataset: Any
     eval_dataset: Any
     objective: Any
+    is_sharded: bool  # each process holds only a part of the weights, by ZeRO-3 or FSDP, and cannot answer alone
 
     family: ClassVar[type[Objective]]
     beside_model: ClassVar[tuple[str, ...]] = ()  # keys of TRL's batch that are not the model's
@@ -67,6 +69,7 @@ class ObjectiveTrainer(SurvivingTrainer):
         self._evaluated: list[tuple[float, float]] = []  # mean and count of the loss of each evaluation batch
         self.remember = Memory(self) if reference_cache else None
         super().__init__(*args, **kwargs)
+        self.is_sharded = is_deepspeed_zero3_enabled() or bool(self.is_fsdp_enabled)
         _seams.refuse_split_sequences(self)
         self._keep_columns()
 

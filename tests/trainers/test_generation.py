@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from alignkit.objectives import make
+from alignkit.trainers import _generation
 from alignkit.trainers._prompt_order import PromptOrder
 from alignkit.trainers._samples import Recorder
 from tests.objectives.properties import assert_refuses
@@ -46,6 +47,19 @@ def test_a_recorded_run_replayed_has_the_same_losses(tmp_path, name, args):
     if name == "grpo":
         file.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "scores"}) + "\n" for row in rows))
         assert logged(group_trainer(tmp_path / "again", samples=file, **options)) == drawn
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_processes_ask_each_other_about_prompts_only_where_they_hold_parts_of_the_weights(tmp_path, monkeypatch, split):
+    """Between two turns of a tool one may be alone in generating, and would wait for an answer without end."""
+    asked = []
+    monkeypatch.setattr(_generation, "on_all_ranks", lambda accelerator, here: asked.append(here) or here)
+    run = group_trainer(tmp_path, args={"max_steps": 1})
+    assert not run.is_sharded
+    run.is_sharded = split
+    run.model.eval()
+    run._generate_single_turn([[1, 2, 3]] * 2, None, {}, num_generations=2)
+    assert bool(asked) is split
 
 
 @pytest.mark.smoke

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.integrations import is_deepspeed_zero3_enabled
 
 from alignkit.evaluation import Evaluation, Folder, load_prompts, load_questions, write_report
 from alignkit.evaluation.answering import LocalAnswerer
@@ -32,7 +31,7 @@ def attach_evaluation(trainer: Any, spec: EvaluationSpec) -> None:
     """
     if isinstance(trainer.objective, RewardObjective):
         raise ValueError("evaluation: a reward model answers no questions; take the section out")
-    if is_deepspeed_zero3_enabled() or trainer.is_fsdp_enabled:
+    if trainer.is_sharded:
         raise ValueError(
             "evaluation: the model is split over the processes (ZeRO-3 or FSDP), and one cannot answer alone; "
             "take the section out, and run alignkit eval mt-bench on the checkpoints"

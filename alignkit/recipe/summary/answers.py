@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any
 
 from transformers import ProcessorMixin
-from transformers.integrations import is_deepspeed_zero3_enabled
 
 from alignkit.data.load import Data
 from alignkit.generation import Chat, TransformersSampler
@@ -40,7 +39,7 @@ def prompts_for(trainer: Any, data: Data, spec: SummarySpec) -> list[Chat] | NoA
     if not count:
         asked = "summary.answers is 0" if spec.answers == 0 else "train.push_to_hub would publish them"
         return NoAnswers(reason=f"{asked}; write summary.answers: 4 to have them")
-    if is_deepspeed_zero3_enabled() or trainer.is_fsdp_enabled:
+    if trainer.is_sharded:
         return NoAnswers(reason="the model is split over the processes (ZeRO-3 or FSDP), and one cannot answer alone")
     if isinstance(trainer.processing_class, ProcessorMixin):
         return NoAnswers(reason="the model sees images, and answers are generated from text alone")

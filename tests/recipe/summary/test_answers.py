@@ -9,7 +9,6 @@ from alignkit.data.load import Data
 from alignkit.models.sources import resolve
 from alignkit.models.tiny import byte_tokenizer
 from alignkit.objectives import make
-from alignkit.recipe.summary import answers
 from alignkit.recipe.summary.answers import Answers, NoAnswers, answered, held_out, prompts_for
 from alignkit.recipe.summary.spec import SummarySpec
 
@@ -44,7 +43,7 @@ def trainer(model=None, **changed):
         model=model,
         objective=make(changed.get("objective", "dpo")),
         processing_class=byte_tokenizer(),
-        is_fsdp_enabled=changed.get("is_fsdp_enabled", False),
+        is_sharded=changed.get("is_sharded", False),
         compute_loss_context_manager=nullcontext,
     )
 
@@ -77,7 +76,7 @@ def test_a_long_set_is_not_searched_to_its_end():
     [
         ({}, ROWS, SummarySpec(answers=0), "summary.answers is 0"),
         ({"push_to_hub": True}, ROWS, SummarySpec(), "train.push_to_hub would publish them; write summary.answers: 4"),
-        ({"is_fsdp_enabled": True}, ROWS, SummarySpec(), "the model is split over the processes (ZeRO-3 or FSDP)"),
+        ({"is_sharded": True}, ROWS, SummarySpec(), "the model is split over the processes (ZeRO-3 or FSDP)"),
         ({"objective": "bradley_terry"}, ROWS, SummarySpec(), "a reward model writes none"),
         ({}, None, SummarySpec(), "write data.eval or data.holdout"),
         ({}, [{"text": "a"}], SummarySpec(), "plain text, not conversations"),
@@ -87,11 +86,6 @@ def test_why_there_are_none(changed, rows, spec, reason):
     found = prompts_for(trainer(**changed), data(rows), spec)
     assert isinstance(found, NoAnswers)
     assert reason in found.reason
-
-
-def test_none_under_zero_3(monkeypatch):
-    monkeypatch.setattr(answers, "is_deepspeed_zero3_enabled", lambda: True)
-    assert "ZeRO-3" in prompts_for(trainer(), data(ROWS), SummarySpec()).reason
 
 
 def test_whoever_asks_for_them_publishes_them():
