@@ -94,7 +94,7 @@ def _through_head(module: nn.Module, hidden: Tensor, question: Question, head: H
             return kernel_score(states, weight, bias, targets, head.logits, fields)
 
     with _replaced_forward(module, forward):
-        return module(hidden[question.places])
+        return module(hidden[question.places.to(hidden.device)])
 
 
 @contextmanager

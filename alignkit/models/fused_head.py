@@ -16,6 +16,7 @@ from accelerate.utils import extract_model_from_parallel
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from trl.kernels import ChunkedLogProbFunction
 from trl.trainer import add_fused_lm_head
 
@@ -56,6 +57,11 @@ def core_of(model: nn.Module) -> Any:
     """The causal language model inside the wrappers of peft, DDP, DeepSpeed and torch.compile."""
     inner = unwrapped(model)
     return inner.get_base_model() if isinstance(inner, PeftModel) else inner
+
+
+def class_of(core: nn.Module) -> type[nn.Module]:
+    """The model's own class, which `fully_shard` puts one of its making before."""
+    return type(core).__bases__[1] if isinstance(core, FSDPModule) else type(core)
 
 
 def learns_prompts(model: nn.Module) -> bool:

@@ -14,7 +14,7 @@ from transformers import DynamicCache, GenerationConfig
 
 from alignkit.models.fused_head import core_of, learns_prompts
 from alignkit.models.shared_prefix import SHORTEST
-from alignkit.models.sharing import FAMILIES, noise_of
+from alignkit.models.sharing import FAMILIES, noise_of, rope_length
 
 ORDINARY = {"num_beams": 1, "num_return_sequences": 1, "use_cache": True}  # of a generation; also where they are unset
 Agreed = Callable[[bool], bool]
@@ -33,6 +33,9 @@ def read_prompts(
     ordinary = all(getattr(config, name, None) in (None, value) for name, value in ORDINARY.items())
     ordinary &= all(getattr(config, name, None) is None for name in UNSET)
     if not ordinary or core.config.model_type not in FAMILIES or learns_prompts(model) or noise_of(core):
+        return {}
+    length = rope_length(core.config)
+    if length is not None and input_ids.size(1) > length:
         return {}
     rows, which = torch.unique(torch.stack((input_ids, attention_mask), dim=1), dim=0, return_inverse=True)
     if not agreed(len(rows) < len(input_ids) and input_ids.size(1) > SHORTEST):

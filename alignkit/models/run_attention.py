@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
+from alignkit.models.fused_head import class_of
 from alignkit.models.shared_prefix import Packed, Path, Run
 
 QUERIES = 256  # of a block that needs a mask; half a block of scores is computed in vain
@@ -31,7 +32,7 @@ Heads = tuple[Tensor, Tensor, Tensor]  # queries, keys and values, (1, heads, L,
 
 def attend_to_runs(core: nn.Module) -> None:
     """Let the attention function of this model understand `packed`."""
-    kernel, module = kernel_of(core), cast(Any, sys.modules[type(core).__module__])
+    kernel, module = kernel_of(core), cast(Any, sys.modules[class_of(core).__module__])
     if kernel == "eager":
         if not hasattr(module.eager_attention_forward, "over"):
             module.eager_attention_forward = _over_runs(module.eager_attention_forward, _eager)

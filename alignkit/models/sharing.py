@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
 from transformers.modeling_flash_attention_utils import flash_attn_supports_top_left_mask
 
-from alignkit.models.fused_head import core_of
+from alignkit.models.fused_head import class_of, core_of
 from alignkit.models.run_attention import attend_to_runs, kernel_of
 from alignkit.models.shared_prefix import Packed, pack
 
@@ -68,10 +68,17 @@ def _why_not_packed(core: Any, inputs: Mapping[str, Any], asked: Tensor | None) 
     config = core.config
     if others := set(inputs) - UNDERSTOOD - (SAME_AS_POSITIONS if "position_ids" in inputs else set()):
         return f"the batch has {', '.join(sorted(others))}"
-    if config.model_type not in FAMILIES or not type(core).__module__.startswith("transformers.models."):
+    if config.model_type not in FAMILIES or not class_of(core).__module__.startswith("transformers.models."):
         return f"{type(core).__name__} is not known to let tokens meet in attention only"
     if getattr(config, "use_bidirectional_attention", None):
         return "its attention is bidirectional"
+    if len(set(getattr(core, "hf_device_map", {}).values())) > 1:
+        return "its layers are on several devices"
+    if core.training and getattr(core.get_input_embeddings(), "neftune_noise_alpha", None):
+        return "the noise of NEFTune depends on how long a row is"
+    length = rope_length(config)
+    if length is not None and (asked is None or asked.size(1) > length):
+        return f"beyond {length} tokens its rotary embeddings depend on the longest row of a batch"
     if kernel_of(core) not in KERNELS:
         return f"the attention kernel {kernel_of(core)} is not known"
     if kernel_of(core).startswith("flash") and flash_attn_supports_top_left_mask():
@@ -79,9 +86,30 @@ def _why_not_packed(core: Any, inputs: Mapping[str, Any], asked: Tensor | None) 
     if "attention_mask" in inputs:
         if "position_ids" in inputs:
             return "positions are given beside an attention mask"
-        if asked is not None and (asked & (inputs["attention_mask"] == 0)).any():
+        mask = inputs["attention_mask"] != 0
+        if asked is not None and (asked & ~mask).any():
             return "padding precedes a token that is scored"
+        if (mask[:, 0] + (mask[:, 1:] & ~mask[:, :-1]).sum(dim=1) > 1).any():
+            return "its attention mask has holes"
     return None
+
+
+def rope_length(config: Any) -> int | None:
+    """Up to how many tokens in a row of its batch a text is read as it is alone; None: whatever is beside it.
+
+    Dynamic RoPE and LongRoPE take their frequencies from the longest row, beyond the length that they were made for.
+    """
+    found = getattr(config, "rope_parameters", None) or {}
+    kinds = (
+        found.values() if all(isinstance(value, dict) for value in found.values()) else [found]
+    )  # one for each layer
+    lengths = []
+    for kind in kinds:
+        if kind.get("rope_type") == "dynamic":
+            lengths.append(config.max_position_embeddings)
+        elif kind.get("rope_type") == "longrope":
+            lengths.append(kind["original_max_position_embeddings"])
+    return min(lengths, default=None)
 
 
 def noise_of(core: nn.Module) -> str | None:

@@ -143,7 +143,7 @@ class GroupObjective(Objective):
 
     @property
     def needs_entropies(self) -> bool:
-        """Whether the batch must hold the policy's entropies, with their gradient."""
+        """Whether the policy's entropies must have a gradient; without one a batch always holds them."""
         return False
 
     @property

@@ -75,7 +75,7 @@ class GRPO(GroupObjective):
 
     @property
     def needs_entropies(self) -> bool:
-        return self.entropy_coef > 0 or self.top_entropy_quantile < 1
+        return self.entropy_coef > 0
 
     @property
     def counts_micro_batch(self) -> bool:

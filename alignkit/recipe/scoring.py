@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
 from transformers import PreTrainedTokenizerBase
 
 from alignkit.data.errors import DataError
@@ -166,17 +167,19 @@ class Scoring:
 
     def __call__(self, batch_tokens: int, progress: Progress) -> dict[str, float]:
         """Scores by key: those that are kept, and the rest computed and kept."""
-        kept = read_parts(self.folder)
         state = PartialState()
+        # what the first process finds, for all: another may look when somebody has written more, or on another disk
+        kept: dict[str, float] = broadcast_object_list([read_parts(self.folder)])[0]
         missing = [key for key in self.rows if key not in kept][state.process_index :: state.num_processes]
         done = len(self.rows) - len(missing)
         progress(self.teacher.path, done, len(self.rows))
+        own: dict[str, float] = {}
         for part in self.computed(missing, batch_tokens):
             write_part(self.folder, part)
-            done += len(part)
-            progress(self.teacher.path, done, len(self.rows))
-        state.wait_for_everyone()
-        kept = read_parts(self.folder)
+            own |= part
+            progress(self.teacher.path, done + len(own), len(self.rows))
+        for scores in gather_object([own]):
+            kept |= scores
         return {key: kept[key] for key in self.rows}
 
     def computed(self, keys: Sequence[str], batch_tokens: int) -> Iterator[dict[str, float]]:

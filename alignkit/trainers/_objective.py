@@ -7,6 +7,7 @@ A rank without rows takes part with one that weighs nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -172,6 +173,12 @@ class ObjectiveTrainer(SurvivingTrainer):
         """TRL's, by as many processes as there is work for; what was tokenized once is found again."""
         trl: Any = super()
         return trl._prepare_dataset(dataset, processing_class, _preparation.options(args, dataset), *how)
+
+    def _precompute_ref_logps(self, *how: Any) -> Any:
+        """TRL's, which finds by model and rows what was computed before; our forward rounds otherwise: apart."""
+        trl: Any = super()
+        with _seams.another_forward(self) if self.shared_prefix else nullcontext():
+            return trl._precompute_ref_logps(*how)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from alignkit.models.cache import cache_folder
 from alignkit.models.forward import IGNORED
+from alignkit.models.fused_head import core_of
 from alignkit.models.reference_cache import LogpCache, fingerprint_of, keys_of
+from alignkit.models.sharing import rope_length
 from alignkit.trainers._together import on_any_rank
 
 KNOWN = {"attention_mask", "use_cache", "fused_lm_head"}  # what a key holds or what changes no number
@@ -32,6 +34,12 @@ class Memory:
         """`answering`, which asks `model`, unless it was asked before. ValueError for a reference that moves."""
         if getattr(self.trainer.args, "sync_ref_model", False):
             raise ValueError("sync_ref_model moves the reference, of which nothing may be kept; remove reference_cache")
+        length, longest = rope_length(core_of(model).config), getattr(self.trainer.args, "max_length", None)
+        if length is not None and (longest is None or longest > length):
+            raise ValueError(
+                f"beyond {length} tokens this model reads a text as the longest one beside it, of which nothing may be "
+                f"kept; remove reference_cache, or write train.max_length: {length}"
+            )
         if self.cache is None:
             self.cache = LogpCache(cache_folder() / "references" / self._fingerprint(model))
         # a sharded reference answers on all ranks together or on none

@@ -43,6 +43,11 @@ TOUCHED = {
     ),
 }
 
+TOUCHED_OF_PAIRS = {  # of DPOTrainer alone
+    "methods": ("_precompute_ref_logps",),
+    "attributes": ("_precompute_model_hash",),
+}
+
 TOUCHED_OF_GROUPS = {  # of GRPOTrainer alone
     "methods": (
         "_get_per_token_logps_and_entropies",
@@ -104,6 +109,17 @@ def policy_logps(trainer: Any, rows: Mapping[str, Tensor]) -> Tensor:
     width, batch = rows["completion_ids"].shape[1], trainer.args.per_device_train_batch_size
     logps, *_ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, width, batch)
     return logps
+
+
+@contextmanager
+def another_forward(trainer: Any) -> Iterator[None]:
+    """Let a DPOTrainer take the log-probs of its reference for those of another model than its own forward's."""
+    before = trainer._precompute_model_hash
+    trainer._precompute_model_hash = f"{before}, each shared token once"
+    try:
+        yield
+    finally:
+        trainer._precompute_model_hash = before
 
 
 @contextmanager

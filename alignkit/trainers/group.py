@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 from torch.utils.data import DataLoader
 
 from alignkit.models.forward import IGNORED, answer_logps
+from alignkit.models.sharing import say_why_not
 from alignkit.objectives import GroupLogps, GroupObjective
 from alignkit.trainers import _draws, _preparation, _seams
 from alignkit.trainers._generation import GeneratingTrainer
@@ -175,6 +176,9 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
         """
         if any(value is not None for value in pictures.values()):
             raise ValueError("methods that learn from groups take text only; the data hold pictures")
+        shared = self.shared_prefix and not self.objective.needs_entropies
+        if self.shared_prefix and not shared:
+            say_why_not("its loss needs the gradient of entropies, which a head on answers alone does not give")
         found: list[Any] = []
         for ids, mask in zip(
             *(rows.split(batch_size or len(rows)) for rows in (input_ids, attention_mask)), strict=True
@@ -187,7 +191,7 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
                         model,
                         {"input_ids": ids, "attention_mask": mask, "labels": labels},
                         aux_loss=compute_aux_loss,
-                        shared_prefix=self.shared_prefix and not self.objective.needs_entropies,
+                        shared_prefix=shared,
                         fields=("entropy",) if compute_entropy else (),
                     )
                 )

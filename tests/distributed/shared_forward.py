@@ -37,8 +37,17 @@ def wrapped(wrapper):
 def main(wrapper):
     dist.init_process_group("gloo")
     rank = dist.get_rank()
+    packed_rows, sizes = forward.packed_rows, []
+
+    def noted(*args, **options):
+        packed = packed_rows(*args, **options)
+        sizes.append(packed.input_ids.numel())
+        return packed
+
+    forward.packed_rows = noted
     logps, found = gradients(wrapped(wrapper), BATCHES[rank])
-    packed_rows, forward.packed_rows = forward.packed_rows, lambda *_, **__: None
+    assert sizes == [70 + 29 + 8 + 16 if rank == 0 else 40 + 25 + 2 * (11 + 29)], sizes  # each prompt once
+    forward.packed_rows = lambda *_, **__: None
     alone = [gradients(model_of("mistral"), batch) for batch in BATCHES]
     forward.packed_rows = packed_rows
     torch.testing.assert_close(logps, alone[rank][0], atol=1e-5, rtol=0)

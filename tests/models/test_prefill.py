@@ -85,6 +85,8 @@ def test_where_it_would_not_be_the_same_every_answer_reads_its_prompt(read):
     assert kept(model_of("llama", attention_dropout=0.1).eval(), batch())
     prompts = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
     assert not kept(get_peft_model(model_of("llama"), prompts), batch())
+    dynamic = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    assert not kept(model_of("llama", rope_parameters=dynamic, max_position_embeddings=32), batch())
     model.config.model_type = "unknown"
     assert not kept(model, batch())
 

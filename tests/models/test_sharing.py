@@ -10,7 +10,7 @@ from alignkit.models.adapters import peft_config
 from alignkit.models.forward import answer_logps
 from alignkit.models.sharing import FAMILIES, packed_rows
 from alignkit.models.spec import Adapter
-from alignkit.models.tiny import ARCHITECTURES
+from alignkit.models.tiny import ARCHITECTURES, SIZES
 from tests.models.shared import MORE, TIED, answers_and_gradients, assert_same, model_of, pairs, without_dropout
 
 EXPERTS = ("mixtral", "qwen2_moe", "qwen3_moe")
@@ -108,6 +108,35 @@ def test_rates_are_looked_for_where_forwards_read_them():
     assert packed(starcoder, pairs()).input_ids.size(1) == 3 * (70 + 20) + 2 * (29 + 8 + 16)
 
 
+def test_rotary_embeddings_by_length_are_shared_up_to_the_length_that_they_were_made_for(monkeypatch):
+    batch = pairs(prompts=(40,), answers=(12, 20))  # 60 tokens at most
+    for kind in (DYNAMIC, {**LONG, "original_max_position_embeddings": 64}):
+        model = model_of("llama", rope_parameters=kind, max_position_embeddings=64)
+        assert packed(model, batch) is not None
+        assert_same(answers_and_gradients(model, batch), answers_and_gradients(model, batch, monkeypatch))
+
+
+DYNAMIC = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+FACTORS = SIZES["hidden_size"] // SIZES["num_attention_heads"] // 2
+LONG = {
+    **{"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 32, "factor": 4.0},
+    **{"short_factor": [1.0] * FACTORS, "long_factor": [4.0] * FACTORS},
+}
+HOLE = (torch.arange(sum((70, 30))) != 10).long()
+
+
+def noisy():
+    model = model_of("llama")
+    model.get_input_embeddings().neftune_noise_alpha = 5.0  # as transformers marks what it adds noise to
+    return model
+
+
+def dispatched():
+    model = model_of("llama")
+    model.hf_device_map = {"model.layers.0": 0, "model.layers.1": 1}  # as accelerate notes it
+    return model
+
+
 def mamba():
     config = AutoConfig.for_model("mamba", vocab_size=259, hidden_size=32, num_hidden_layers=2, state_size=8)
     return AutoModelForCausalLM.from_config(config)
@@ -125,17 +154,43 @@ def mamba():
             {},
             "it is compiled, and would be compiled anew for every batch",
         ),
+        (lambda: model_of("llama"), {"attention_mask": HOLE}, "its attention mask has holes"),
+        (noisy, {}, "the noise of NEFTune depends on how long a row is"),
+        (dispatched, {}, "its layers are on several devices"),
+        (
+            lambda: model_of("llama", rope_parameters=DYNAMIC, max_position_embeddings=64),
+            {},
+            "beyond 64 tokens its rotary embeddings depend on the longest row of a batch",
+        ),
+        (
+            lambda: model_of("llama", rope_parameters=LONG, max_position_embeddings=128),
+            {},
+            "beyond 32 tokens its rotary embeddings depend on the longest row of a batch",
+        ),
         (
             lambda: model_of("gemma3_text", use_bidirectional_attention=True),
             {},
             "its attention is bidirectional",
         ),
     ],
-    ids=["recurrent", "other inputs", "positions", "padding", "compiled", "bidirectional"],
+    ids=[
+        *(
+            "recurrent",
+            "other inputs",
+            "positions",
+            "padding",
+            "compiled",
+            "holes",
+            "NEFTune",
+            "devices",
+            "dynamic RoPE",
+        ),
+        *("LongRoPE", "bidirectional"),
+    ],
 )
 def test_what_cannot_be_shared_runs_as_it_is_and_the_log_says_why(make, change, reason, caplog):
     batch = pairs()
-    batch |= {name: torch.zeros_like(batch["input_ids"]) for name in change}
+    batch |= {name: torch.zeros_like(batch["input_ids"]) + value for name, value in change.items()}
     model = make()
     with caplog.at_level(logging.WARNING, "alignkit"):
         assert packed(model, batch) is None

@@ -3,10 +3,11 @@
 from copy import deepcopy
 
 import pytest
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, KTOConfig
 
 from alignkit.models.sources import resolve
+from alignkit.models.tiny import SIZES
 from alignkit.objectives import make
 from alignkit.trainers import PairTrainer, RevisionTrainer, UnpairedTrainer, _objective
 from tests.trainers.runs import LORA, ROWS, train
@@ -122,3 +123,12 @@ def test_damaged_memory_is_asked_for_again_and_gives_the_same(run, asked, tmp_pa
 def test_of_a_reference_that_moves_nothing_is_kept(run):
     with pytest.raises(ValueError, match="sync_ref_model moves the reference, of which nothing may be kept"):
         run("dpo", args={"sync_ref_model": True})
+
+
+def test_a_reference_that_reads_a_text_as_the_longest_beside_it_is_not_remembered(run):
+    config = AutoConfig.for_model("llama", vocab_size=259, **SIZES, max_position_embeddings=32)
+    config.rope_parameters = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    for length in (None, 33):
+        with pytest.raises(ValueError, match="remove reference_cache, or write train.max_length: 32"):
+            run("dpo", model=AutoModelForCausalLM.from_config(config), args={"max_length": length})
+    run("dpo", model=AutoModelForCausalLM.from_config(config), args={"max_length": 32, "max_steps": 1})

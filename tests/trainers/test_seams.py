@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 import trl
+from datasets import Dataset
 from trl import DPOConfig, KTOConfig, SFTConfig
 
 from alignkit.models.sources import resolve
@@ -35,6 +36,15 @@ def test_public_hooks_keep_their_signatures(trainer):
         assert callable(getattr(trainer, name))
 
 
+def test_names_of_pairs_exist(tmp_path):
+    for name in _seams.TOUCHED_OF_PAIRS["methods"]:
+        assert callable(getattr(trl.DPOTrainer, name))
+    args = DPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none")
+    run = trl.DPOTrainer(model=resolve("tiny:llama"), args=args, train_dataset=Dataset.from_list(ROWS))
+    for name in _seams.TOUCHED_OF_PAIRS["attributes"]:
+        assert hasattr(run, name), f"DPOTrainer.{name} is gone"
+
+
 def test_names_of_groups_exist(tmp_path):
     for name in _seams.TOUCHED_OF_GROUPS["methods"]:
         assert callable(getattr(trl.GRPOTrainer, name))
@@ -52,8 +62,6 @@ def test_names_of_groups_exist(tmp_path):
     ],
 )
 def test_touched_attributes_exist(tmp_path, trainer, config, rows, objective):
-    from datasets import Dataset
-
     args = config(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", max_steps=1, disable_tqdm=True)
     run = trainer(model=resolve("tiny:llama"), args=args, train_dataset=Dataset.from_list(rows), objective=objective)
     run.train()
