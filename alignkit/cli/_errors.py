@@ -28,6 +28,7 @@ NO_ROOM = 4
 RESUMABLE = 75
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOTDIR}
+_MEMORY = re.compile(r"out of memory|can't allocate memory|ALLOC_FAILED")
 _TRAINING = (
     "halve train.per_device_train_batch_size (train.global_batch_size keeps the experiment the same), write "
     "train.gradient_checkpointing: true, or shorten train.max_length"
@@ -118,7 +119,8 @@ def _disk_error(error: BaseException) -> OSError | None:
 def _is_memory(error: BaseException) -> bool:
     torch = sys.modules.get("torch")
     on_device = torch is not None and isinstance(error, torch.OutOfMemoryError)
-    return on_device or isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+    said = isinstance(error, RuntimeError) and _MEMORY.search(str(error)) is not None  # by CUDA, cuBLAS, CPU allocator
+    return on_device or isinstance(error, MemoryError) or said
 
 
 def _end(message: str, code: int) -> None:

@@ -1,13 +1,17 @@
 """`alignkit train RECIPE [key=value ...]`"""
 
-from contextlib import ExitStack
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from alignkit.cli import _arguments
-from alignkit.cli._errors import run_errors, user_errors
+from alignkit.cli._errors import RESUMABLE, run_errors, user_errors
+from alignkit.stop_signals import STOP_SIGNALS
 
 if TYPE_CHECKING:
     from alignkit.recipe import Recipe
@@ -37,20 +41,21 @@ def command(recipe: str, overrides: tuple[str, ...], resume: str, force: bool, a
     from alignkit.recipe import load
     from alignkit.recipe.build import build, output_folder
     from alignkit.recipe.profile import shown
-    from alignkit.recipe.resume import only_run_in, set_earlier_aside, starting_point
+    from alignkit.recipe.resume import agreed, only_run_in, set_earlier_aside, starting_point
 
     with run_errors(), ExitStack() as held:
-        with user_errors():
+        with _building():
             loaded = load(recipe, overrides)
             folder = output_folder(loaded)
             held.enter_context(only_run_in(folder))  # before anything is decided by what lies there
-            if loaded.ensemble is not None:
-                return _ensemble(loaded, resume=resume, force=force, adopt=adopt)
+        if loaded.ensemble is not None:
+            return _ensemble(loaded, resume=resume, force=force, adopt=adopt)
+        with _building():
             checkpoint = starting_point(folder, resume, adopt)
             trainer = build(loaded, report=print_once, checkpoint=None if force else checkpoint)
+        trainer.verified, checkpoint = checkpoint, agreed(checkpoint)
         set_earlier_aside(folder, checkpoint)
         use_table(trainer)
-        trainer.verified = checkpoint
         trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_model()
         trainer.create_model_card()  # last, since an adapter's library writes into it when it saves
@@ -64,13 +69,30 @@ def command(recipe: str, overrides: tuple[str, ...], resume: str, force: bool, a
             click.echo(f"hub:   {trainer.hub_model_id}")
 
 
+@contextmanager
+def _building() -> Iterator[None]:
+    """Before the first step: what fails is the recipe's fault, and a signal that asks to stop finds nothing to save."""
+
+    def leave(number: int, frame: Any) -> None:
+        click.echo(f"{signal.Signals(number).name}: stopped before the first step; --resume auto goes on", err=True)
+        sys.exit(RESUMABLE)
+
+    before = {number: signal.signal(number, leave) for number in STOP_SIGNALS}
+    try:
+        with user_errors():
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _ensemble(recipe: "Recipe", **start: Any) -> None:
     """Train all members, and print what they reach."""
     from alignkit.cli._data_report import print_once
     from alignkit.cli._progress import use_table
     from alignkit.recipe.ensemble.train import train_ensemble
 
-    results = train_ensemble(recipe, print_once, use_table, **start)
+    results = train_ensemble(recipe, print_once, use_table, building=_building, **start)
     if results is None:
         return
     if results.pairs:

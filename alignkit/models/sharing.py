@@ -100,9 +100,8 @@ def rope_length(config: Any) -> int | None:
     Dynamic RoPE and LongRoPE take their frequencies from the longest row, beyond the length that they were made for.
     """
     found = getattr(config, "rope_parameters", None) or {}
-    kinds = (
-        found.values() if all(isinstance(value, dict) for value in found.values()) else [found]
-    )  # one for each layer
+    by_layer = all(isinstance(value, dict) for value in found.values())
+    kinds = found.values() if by_layer else [found]
     lengths = []
     for kind in kinds:
         if kind.get("rope_type") == "dynamic":

@@ -183,6 +183,9 @@ def own_options(recipe: Recipe, args: TrainingArguments) -> dict[str, Any]:
     return options
 
 
+DAY = 86_400  # seconds: who is missing is said by rank_timeout, and torch, which names nobody, must not be first
+
+
 def training_arguments(recipe: Recipe, processes: int | None = None) -> TrainingArguments:
     """TRL's configuration, with what the machine decides: precision, and accumulation on so many processes.
 
@@ -191,6 +194,7 @@ def training_arguments(recipe: Recipe, processes: int | None = None) -> Training
     options: dict[str, Any] = {**recipe.train, "output_dir": str(output_folder(recipe))}
     options |= {**trainer_precision(recipe.model), "report_to": list(recipe.report) or "none"}
     options["trust_remote_code"] = recipe.model.trust_remote_code  # of the reference, which TRL loads
+    options.setdefault("ddp_timeout", DAY)
     (default,) = [f.default for f in fields(recipe.config_class) if f.name == "per_device_train_batch_size"]
     micro = options.get("per_device_train_batch_size", default)
     if processes is None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
 
 from alignkit import checkpoints
@@ -57,6 +58,15 @@ def starting_point(output: Path, resume: str, adopt: bool = False) -> Path | Non
             f"had happened. Name another with --resume, or start from its weights: model.path={found} --resume never"
         )
     return found
+
+
+def agreed(checkpoint: Path | None) -> Path | None:
+    """What the first process starts from, for all, once they are joined.
+
+    It may find a checkpoint that was whole but not yet renamed, for which others that look earlier take the one before.
+    """
+    found: list[Path | None] = broadcast_object_list([checkpoint])
+    return found[0]
 
 
 def _named(resume: str) -> Path:
@@ -124,11 +134,13 @@ def only_run_in(output: Path) -> Iterator[None]:
     The system lets go of it with the process, however that ends.
 
     Raises:
-        ValueError: another process holds it.
+        ValueError: another process holds it, or what would be written there would be written elsewhere.
     """
     if not is_first_process():
         yield
         return
+    if links := [path for path in (output.iterdir() if output.is_dir() else ()) if path.is_symlink()]:
+        raise ValueError(f"{links[0]} is a link, through which a run would write outside of its folder; remove it")
     missing = [folder for folder in (output, *output.parents) if not folder.exists()]
     output.mkdir(parents=True, exist_ok=True)
     lock, note = FileLock(output / LOCK), output / f"{LOCK}.json"

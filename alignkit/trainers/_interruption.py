@@ -69,6 +69,7 @@ class Interruption(TrainerCallback):
 
     def __init__(self) -> None:
         self.stopped = False
+        self.owes = False  # the evaluation of the step that training stops after
         self._requests = Requests("saving and stopping after this step")
         self._training = False
 
@@ -80,21 +81,36 @@ class Interruption(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.stopped, self._training = False, True
-        self._requests.listen()
+        self.stopped = self.owes = False
+        if not self._training:  # else it begins again, with a smaller batch, and listens already
+            self._training = True
+            self._requests.listen()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self._anywhere(args):
             self.stopped = True
             control.should_save = control.should_training_stop = True
-            control.should_evaluate = False  # the time that is left is for the checkpoint
+            self._put_off(control)
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.stopped:
+            if state.epoch is not None and float(state.epoch).is_integer():
+                self._put_off(control)
+            control.should_evaluate = False  # training that goes on in the middle of an epoch evaluates at its end
 
     def on_prediction_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if self._training and self._anywhere(args):
-            self.stopped = True
+            self.stopped = self.owes = True
             raise StoppedInEvaluation
+
+    def _put_off(self, control: TrainerControl) -> None:
+        """The time that is left is for the checkpoint; a run that goes on from it evaluates first."""
+        self.owes |= control.should_evaluate
+        control.should_evaluate = False
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -63,6 +63,12 @@ class SavingTrainer(Trainer):
         if file.is_file():  # not in one that fewer processes saved
             _seams.set_averages(self, json.loads(file.read_text(encoding="utf-8")))
 
+    def name_best(self, folder: Path) -> None:
+        """Note where the best checkpoint is, once it is known and there."""
+        best = folder / f"checkpoint-{self.state.best_global_step}"
+        if self.state.best_global_step and best.exists():
+            self.state.best_model_checkpoint = str(best)
+
     def _get_output_dir(self, trial: Any) -> str:
         folder = super()._get_output_dir(trial)
         return os.path.join(folder, checkpoints.ASIDE) if self._aside else folder
@@ -73,9 +79,7 @@ class SavingTrainer(Trainer):
         name = f"checkpoint-{self.state.global_step}"
         aside = folder / checkpoints.ASIDE / name
         first = self.args.should_save
-        best = folder / f"checkpoint-{self.state.best_global_step}"
-        if self.state.best_global_step and best.exists():
-            self.state.best_model_checkpoint = str(best)
+        self.name_best(folder)
         try:
             if first:
                 checkpoints.clear_aside(folder)

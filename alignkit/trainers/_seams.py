@@ -29,6 +29,8 @@ TOUCHED = {
         "_finalize_training",
         "_load_best_model",
         "_prepare_inputs",
+        "_evaluate",
+        "_determine_best_metric",
     ),
     "attributes": (
         "_metrics",
@@ -163,6 +165,11 @@ def set_averages(trainer: Any, saved: Mapping[str, Any]) -> None:
     trainer._metrics["train"].clear()
     for name, values in saved["metrics"].items():
         trainer._metrics["train"][name] = list(values)
+
+
+def evaluate_late(trainer: Any) -> None:
+    """The evaluation of a step from whose checkpoint training goes on, with what follows from it for the best one."""
+    trainer._determine_best_metric(metrics=trainer._evaluate(None, None), trial=None)
 
 
 def phases(trainer: Any, optimizer: Any) -> list[tuple[Any, str, str]]:

@@ -8,13 +8,15 @@ from typing import Any
 
 from accelerate.utils import gather_object
 from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from alignkit import checkpoints
-from alignkit.trainers import _draws
+from alignkit.trainers import _draws, _seams
 from alignkit.trainers._interruption import Interrupted, Interruption, StoppedInEvaluation
 from alignkit.trainers._nonfinite import FiniteTrainer
 from alignkit.trainers._saving import SavingTrainer
+from alignkit.trainers._together import on_any_rank
 from alignkit.trainers._watch import Watch
 
 
@@ -25,6 +27,7 @@ class SurvivingTrainer(FiniteTrainer, SavingTrainer):
     """
 
     rank_timeout: float = 1800.0
+    began_at = 0  # the step that training began or went on from
     verified: Path | None = None  # a checkpoint that is known to be whole and this user's own; others are looked at
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -33,6 +36,7 @@ class SurvivingTrainer(FiniteTrainer, SavingTrainer):
         super().__init__(*args, **kwargs)
         self.add_callback(self.interruption)
         self.add_callback(self.watch)
+        self.add_callback(EvaluateLate(self))  # last, so that signals and ranks are looked after
 
     @property
     def interrupted(self) -> bool:
@@ -63,11 +67,11 @@ class SurvivingTrainer(FiniteTrainer, SavingTrainer):
         try:
             result = super().train(resume_from_checkpoint, *args, **kwargs)
         except StoppedInEvaluation:  # between two steps, so that a checkpoint is exact
-            self._save_checkpoint(self.model, None)
+            self._save_last_step()
         except Exception as error:
             if self.back_to_last_step(error):
                 self.args.save_only_model = False  # a run is to go on from it
-                self._save_checkpoint(self.model, None)
+                self._save_last_step()
                 error.add_note(f"step {self.state.global_step} is saved; --resume auto goes on from it")
             raise
         finally:
@@ -85,6 +89,27 @@ class SurvivingTrainer(FiniteTrainer, SavingTrainer):
     def back_to_last_step(self, error: Exception) -> bool:
         """Undo what a step that failed has done so far, so that the one before can be saved; False where it cannot."""
         return False
+
+    def _save_last_step(self) -> None:
+        """Unless training goes on from its checkpoint, which is there: transformers draws as it did from later on."""
+        if self.resumed is None or self.state.global_step != self.began_at:
+            self._save_checkpoint(self.model, None)
+
+    def save_own(self, checkpoint: Path) -> None:
+        """Also, on every process, whether the evaluation of this step was put off."""
+        super().save_own(checkpoint)
+        if self.interruption.owes:
+            (checkpoint / self._owed_file()).touch()
+
+    def evaluate_late(self) -> None:
+        """Make up for the evaluation that was put off when the checkpoint was saved from which training goes on."""
+        owed = self.resumed is not None and (self.resumed / self._owed_file()).is_file()
+        if on_any_rank(self.accelerator, owed):
+            _seams.evaluate_late(self)
+            self.name_best(Path(str(self.args.output_dir)))
+
+    def _owed_file(self) -> str:
+        return f"evaluation-owed-{self.accelerator.process_index}"
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """As without a signal; all of a run after one, where weights alone are asked for, so that it can go on."""
@@ -112,3 +137,16 @@ class SurvivingTrainer(FiniteTrainer, SavingTrainer):
     def guarded(self, loss: Tensor, terms: Tensor) -> Tensor:
         self.watch.moved()
         return super().guarded(loss, terms)
+
+
+class EvaluateLate(TrainerCallback):
+    """Lets a trainer evaluate when training begins what it had put off."""
+
+    def __init__(self, trainer: SurvivingTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.trainer.began_at = state.global_step
+        self.trainer.evaluate_late()

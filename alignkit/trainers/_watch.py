@@ -77,6 +77,7 @@ class Watch(TrainerCallback):
 
     def start(self, store: Any, rank: int, ranks: int) -> None:
         """Talk and watch in a thread each: a store whose host is gone may neither answer nor fail."""
+        self.release()  # where training begins again, with a smaller batch
         self._moved = time.monotonic()
         self._stop = threading.Event()  # the threads of an earlier training keep theirs
         words = [Word(spoke=self._moved, moved=self._moved) for _ in range(ranks)]

@@ -1,10 +1,12 @@
 """How the commands end: the exit code says what a scheduler should do."""
 
+import signal
+
 import pytest
 import torch
 from safetensors import SafetensorError
 
-from alignkit.trainers import Diverged, NotSaved, PairTrainer, _nonfinite
+from alignkit.trainers import Diverged, NotSaved, PairTrainer, RewardTrainer, _nonfinite
 from tests.cli.commands import invoke
 
 pytestmark = pytest.mark.smoke
@@ -28,6 +30,8 @@ def working_directory(tmp_path, monkeypatch):
             "make room or",
         ),
         (torch.OutOfMemoryError("CUDA out of memory"), 4, "What to change: halve train.per_device_train_batch_size"),
+        (RuntimeError("CUDA error: out of memory"), 4, "What to change: halve train.per_device_train_batch_size"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), 4, "out of memory: CUDA"),
         (MemoryError(), 4, "What to change: halve train.per_device_train_batch_size"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 4, "out of memory: "),
     ],
@@ -63,6 +67,27 @@ def test_so_do_other_commands(command, error, said, tmp_path, monkeypatch):
     result = invoke(command, "file", "-o", "out")
     assert (result.exit_code, "Traceback" in result.stderr) == (4, False)
     assert said in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_before_the_first_step(number, monkeypatch):
+    def asked(*args, **kwargs):
+        signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr("alignkit.recipe.build.build", asked)
+    result = invoke("train", "dpo/tiny")
+    assert (result.exit_code, "stopped before the first step" in result.stderr) == (75, True)
+    assert signal.getsignal(number) is before
+
+
+def test_a_defect_in_a_member_keeps_its_traceback(monkeypatch):
+    def fail(*args, **kwargs):
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(RewardTrainer, "compute_loss", fail)
+    with pytest.raises(ValueError, match="a defect"):
+        invoke("train", "bradley_terry/tiny", "ensemble={size: 2, form: lora}")
 
 
 def test_a_defect_keeps_its_traceback(monkeypatch):

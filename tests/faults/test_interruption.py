@@ -61,6 +61,66 @@ def test_in_evaluation(whole, tmp_path):
     assert logged(resumed) == logged(whole)
 
 
+BEST = (
+    *("train.max_steps=4", "train.save_steps=2", "train.eval_steps=2", "train.load_best_model_at_end=true"),
+    *("train.metric_for_best_model=eval_loss", "train.learning_rate=1e-2"),
+)
+
+
+@pytest.mark.parametrize("step", [2, 4])
+def test_an_evaluation_that_is_put_off_is_made_up_for(step, tmp_path):
+    """With all that follows from it: which checkpoint is the best one, and so the model at the end."""
+    options = written(*EVALUATED, *BEST)
+    whole = trainer("dpo/tiny", tmp_path / "whole", *options)
+    whole.train()
+    run = trainer("dpo/tiny", tmp_path / "run", *options)
+    run.add_callback(At("on_substep_end", step - 1, lambda: signal.raise_signal(signal.SIGTERM)))
+    with pytest.raises(Interrupted):
+        run.train()
+    checkpoint = tmp_path / "run" / f"checkpoint-{step}"
+    assert [entry["step"] for entry in run.state.log_history if "eval_loss" in entry] == [2][: step // 2 - 1]
+    resumed = trainer("dpo/tiny", tmp_path / "run", *options, checkpoint=checkpoint)
+    resumed.train(resume_from_checkpoint=checkpoint)
+    assert measured(resumed) == measured(whole)
+    assert len(measured(whole)) == 6
+    assert Path(resumed.state.best_model_checkpoint).name == Path(whole.state.best_model_checkpoint).name
+    expected = whole.model.state_dict()
+    assert all(equal(tensor, expected[name]) for name, tensor in resumed.model.state_dict().items())
+
+
+def measured(run):
+    """Losses of steps and evaluations, in their order."""
+    return [
+        (entry["step"], entry.get("loss"), entry.get("eval_loss"))
+        for entry in run.state.log_history
+        if "loss" in entry or "eval_loss" in entry
+    ]
+
+
+def test_a_checkpoint_is_not_replaced_before_the_first_step_after_it(tmp_path):
+    """transformers takes up its random numbers with that step, and would save others."""
+    options = written(*EVALUATED, "train.eval_on_start=true")
+    first = trainer("dpo/tiny", tmp_path, *options)
+    first.add_callback(At("on_substep_end", 2, lambda: signal.raise_signal(signal.SIGTERM)))
+    with pytest.raises(Interrupted):
+        first.train()
+    before = {file.name: file.read_bytes() for file in (tmp_path / "checkpoint-3").iterdir()}
+    again = trainer("dpo/tiny", tmp_path, *options)
+    again.add_callback(At("on_prediction_step", 3, lambda: signal.raise_signal(signal.SIGTERM)))
+    with pytest.raises(Interrupted):
+        again.train(resume_from_checkpoint=tmp_path / "checkpoint-3")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "checkpoint-3").iterdir()} == before
+
+
+def test_training_that_begins_again_with_smaller_batches_gives_the_signals_back():
+    before = signal.getsignal(signal.SIGTERM)
+    interruption = _interruption.Interruption()
+    for _ in range(2):  # as after memory was too small, with auto_find_batch_size
+        interruption.on_train_begin(None, None, None)
+    interruption.release()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_while_saving(tmp_path):
     """The save that is under way is finished, and the step after it is the last."""
     run = trainer("dpo/tiny", tmp_path, *written("train.save_steps=2"))

@@ -198,6 +198,15 @@ def test_a_run_that_does_not_begin_leaves_no_folder(tmp_path):
     assert (output / "metrics.jsonl").exists()
 
 
+def test_a_folder_with_a_link_takes_none(tmp_path):
+    (tmp_path / "elsewhere").write_text("mine")
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "recipe.yaml").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"recipe\.yaml is a link"), only_run_in(output):
+        pass
+
+
 def test_a_folder_takes_one_run(tmp_path):
     program = (
         "import sys, pathlib; from alignkit.recipe.resume import only_run_in\n"

@@ -125,10 +125,12 @@ def test_of_a_reference_that_moves_nothing_is_kept(run):
         run("dpo", args={"sync_ref_model": True})
 
 
-def test_a_reference_that_reads_a_text_as_the_longest_beside_it_is_not_remembered(run):
-    config = AutoConfig.for_model("llama", vocab_size=259, **SIZES, max_position_embeddings=32)
+def test_a_reference_that_reads_a_text_as_the_longest_beside_it_is_not_remembered(run, tmp_path):
+    config = AutoConfig.for_model("llama", vocab_size=259, **SIZES | {"max_position_embeddings": 32})
     config.rope_parameters = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
+    model = str(tmp_path / "model")
     for length in (None, 33):
-        with pytest.raises(ValueError, match="remove reference_cache, or write train.max_length: 32"):
-            run("dpo", model=AutoModelForCausalLM.from_config(config), args={"max_length": length})
-    run("dpo", model=AutoModelForCausalLM.from_config(config), args={"max_length": 32, "max_steps": 1})
+        with pytest.raises(ValueError, match=r"remove reference_cache, or write train\.max_length: 32"):
+            run("dpo", model=model, args={"max_length": length})
+    run("dpo", model=model, args={"max_length": 32, "max_steps": 1})

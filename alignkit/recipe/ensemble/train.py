@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from alignkit.models.spec import Adapter
 from alignkit.recipe.build import build, load_recipe_data, load_recipe_model, output_folder, training_arguments
 from alignkit.recipe.ensemble.results import Results, results_of
 from alignkit.recipe.provenance import save_provenance
-from alignkit.recipe.resume import set_earlier_aside, starting_point
+from alignkit.recipe.resume import agreed, set_earlier_aside, starting_point
 from alignkit.recipe.schema import Recipe
 from alignkit.recipe.trackers import end_tracked_run
 from alignkit.rewards.shared import FILE
@@ -29,6 +30,7 @@ def train_ensemble(
     resume: str = "never",
     force: bool = False,
     adopt: bool = False,
+    building: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Results | None:
     """Train every member, save them in OUTPUT/member-0 and so on, and say what they reach on the recipe's eval data.
 
@@ -42,18 +44,23 @@ def train_ensemble(
         resume: "auto" takes each member's newest whole checkpoint, its last one where it is done; "never" starts anew.
         force: go on although recipe or data differ from the checkpoint's.
         adopt: sign checkpoints with this user's key.
+        building: entered for each member while it is built, since what fails then is the recipe's fault.
     """
-    if resume not in ("auto", "never"):
-        raise ValueError(f"--resume {resume}: an ensemble goes on from checkpoints of its members; write --resume auto")
+    with building():
+        if resume not in ("auto", "never"):
+            raise ValueError(
+                f"--resume {resume}: an ensemble goes on from checkpoints of its members; write --resume auto"
+            )
+        members = [*member_recipes(recipe)]
     backbone = Backbone()
-    members = [*member_recipes(recipe)]
     for number, member in enumerate(members):
-        checkpoint = starting_point(output_folder(member), resume, adopt)
+        with building():
+            checkpoint = starting_point(output_folder(member), resume, adopt)
+            told = report if number == 0 else None
+            trainer: Any = build(member, told, load=backbone.load, checkpoint=None if force else checkpoint)
+        trainer.verified, checkpoint = checkpoint, agreed(checkpoint)
         set_earlier_aside(output_folder(member), checkpoint)
-        told = report if number == 0 else None
-        trainer: Any = build(member, told, load=backbone.load, checkpoint=None if force else checkpoint)
         prepare(trainer)
-        trainer.verified = checkpoint
         trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_model()
         trainer.create_model_card()
