@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -30,6 +30,7 @@ R = TypeVar("R")
 Parse = Callable[[Any], Any]  # raises ValueError, TypeError or LookupError on what cannot be read
 
 HOPELESS = {401, 402, 403, 404}  # the next request would fare no better
+LOOK = 1.0  # seconds
 QUICK = 10.0  # seconds for a list of models, which is asked for a message's sake
 SHOWN = 5  # models in it
 TRY_AGAIN = {408, 409, 425, 429}  # and every 5xx
@@ -49,18 +50,30 @@ class Reply:
 class Client:
     """Asks one endpoint, from any number of threads.
 
+    Args:
+        endpoint: whom to ask, and how patiently.
+        cache: keeps what was answered.
+        sleep: waits so many seconds.
+        while_waiting: called by `each` every second that no answer comes, and with every one; ends it by raising.
+
     Raises on construction:
         ValueError: the key is not in the environment.
     """
 
     def __init__(
-        self, endpoint: Endpoint, *, cache: Cache | None = None, sleep: Callable[[float], object] = time.sleep
+        self,
+        endpoint: Endpoint,
+        *,
+        cache: Cache | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+        while_waiting: Callable[[], object] = lambda: None,
     ) -> None:
         self.endpoint = endpoint
         self.cache = cache
         self._key = endpoint.key()
         self._pace = Pace(endpoint.requests_per_minute, sleep=sleep)
         self._sleep = sleep
+        self._while_waiting = while_waiting
         self._slots = threading.BoundedSemaphore(endpoint.concurrency)
         self._refusal: Refused | None = None
         import openai
@@ -133,23 +146,34 @@ class Client:
         """(item, ask(item)) in the order in which they end, as many at a time as the endpoint allows.
 
         An item that failed comes with its error. Refused ends everything at once and is raised; what is already on
-        its way is waited for.
+        its way is waited for, but not where somebody asked to stop.
         """
-        with ThreadPoolExecutor(self.endpoint.concurrency) as pool:
+        pool = ThreadPoolExecutor(self.endpoint.concurrency)
+        patient = True
+        try:
             futures: dict[Future[R], T] = {pool.submit(ask, item): item for item in items}
-            try:
-                for future in as_completed(futures):
-                    try:
-                        yield futures[future], future.result()
-                    except Refused:
-                        raise
-                    except RemoteError as error:
-                        yield futures[future], error
-            except KeyboardInterrupt:
-                self._refusal = Refused(self.endpoint.url, "interrupted")  # for those that wait for their next try
-                raise
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+            for future in self._as_they_end(futures):
+                try:
+                    yield futures[future], future.result()
+                except Refused:
+                    raise
+                except RemoteError as error:
+                    yield futures[future], error
+        except (RemoteError, GeneratorExit):
+            raise
+        except BaseException:  # Ctrl-C, or what `while_waiting` raises
+            self._refusal = Refused(self.endpoint.url, "interrupted")  # for those that wait for their next try
+            patient = False
+            raise
+        finally:
+            pool.shutdown(wait=patient, cancel_futures=True)
+
+    def _as_they_end(self, futures: Iterable[Future[R]]) -> Iterator[Future[R]]:
+        left = set(futures)
+        while left:
+            done, left = wait(left, timeout=LOOK, return_when=FIRST_COMPLETED)
+            self._while_waiting()
+            yield from done
 
     def _fetch(self, path: str, body: Mapping[str, Any], parse: Parse) -> tuple[Any, bool]:
         if self.cache is None:
@@ -168,14 +192,14 @@ class Client:
             try:
                 return self._once(path, body, parse)
             except _Again as again:
-                wait = self._wait(number, again)
-                if number == self.endpoint.tries or wait > self.endpoint.longest_wait:
+                delay = self._wait(number, again)
+                if number == self.endpoint.tries or delay > self.endpoint.longest_wait:
                     tries = "1 try" if number == 1 else f"{number} tries"
                     raise again.kind(self.endpoint.url, f"{again.cause}, after {tries}") from None
                 if again.after is not None:
-                    self._pace.pause(wait)  # the server asks everybody
+                    self._pace.pause(delay)  # the server asks everybody
                 else:
-                    self._sleep(wait)
+                    self._sleep(delay)
         raise AssertionError("a last try returns or raises")
 
     def _once(self, path: str, body: Mapping[str, Any], parse: Parse) -> Any:

@@ -277,7 +277,9 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
         if self._before is None:  # a run that was resumed failed in an evaluation before its first step
             return True
         step, seen, draws, averages, rollout = self._before
-        if step == self.state.global_step:  # else it failed in an evaluation after this step, which left no trace
+        if step != self.state.global_step:  # it failed in an evaluation after this step, which left no trace
+            self.interruption.owes = True
+        else:
             self.state.num_input_tokens_seen = seen
             _draws.put_back(draws)
             _seams.set_averages(self, averages)

@@ -109,3 +109,5 @@ def test_in_an_evaluation_of_sampled_answers(server, whole, faults, said, tmp_pa
     assert [path.name for path in checkpoints.found(tmp_path)] == ["checkpoint-2"]
     assert train(tmp_path, server, evaluated=True).exit_code == 0
     assert outcome(tmp_path) == whole
+    entries = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert [one["step"] for one in entries if "eval_loss" in one][:1] == [2], "whoever goes on evaluates first"

@@ -4,6 +4,8 @@ import pytest
 import torch
 from accelerate.utils import DistributedType
 
+from alignkit.recipe import load
+from alignkit.recipe.build import training_arguments
 from alignkit.recipe.world import check_processes, check_sharding, running_processes
 
 MULTI_CPU = {"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
@@ -26,6 +28,12 @@ def test_as_many_as_launched_pass():
 def test_accelerate_starting_one_process_of_several_is_refused():
     with pytest.raises(ValueError, match="accelerate was asked for several processes and started one"):
         running_processes(MULTI_CPU)
+
+
+def test_a_missing_process_is_named_before_torch_ends_the_run_without_a_name():
+    recipe = load("dpo/tiny")
+    assert training_arguments(recipe).ddp_timeout > recipe.settings.rank_timeout
+    assert training_arguments(load("dpo/tiny", ["train.ddp_timeout=60"])).ddp_timeout == 60
 
 
 @pytest.mark.parametrize(

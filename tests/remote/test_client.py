@@ -226,6 +226,24 @@ def test_a_refusal_ends_all_items():
     assert len(server.asked) <= 2
 
 
+def test_whoever_asks_to_stop_waits_for_no_answer():
+    answered = threading.Event()
+    late = []
+
+    class Stop(Exception): ...
+
+    def stop():
+        raise Stop
+
+    with Client(Endpoint(url="http://127.0.0.1:9"), while_waiting=stop) as client:
+        with pytest.raises(Stop):
+            list(client.each(lambda item: answered.wait(30) or late.append(item), "abc"))
+        assert late == []
+        answered.set()
+        with pytest.raises(Refused, match="interrupted"):
+            client.chat("judge", HELLO)  # nor begins another try
+
+
 def test_json_goes_to_a_path_and_is_read_by_the_caller():
     script = in_turn(Answer(body={"score": "high"}), then=Answer(body={"score": 2}))
     with Server(script) as server, client_of(server) as client:

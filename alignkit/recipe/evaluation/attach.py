@@ -59,7 +59,7 @@ class EvaluateCheckpoints(TrainerCallback):
         endpoint = Endpoint(
             url=OPENAI if url == "openai" else url, key_variable=spec.key_variable, concurrency=spec.concurrency
         )
-        self.client = Client(endpoint, cache=Cache(self.folder.path / "cache"))
+        self.client = Client(endpoint, cache=Cache(self.folder.path / "cache"), while_waiting=self._stop_if_asked)
         self.form = FORMS[spec.judge_format]
         self.judge = RemoteJudge(client=self.client, model=model, parameters=self.form.parameters("single"))
 
@@ -118,10 +118,13 @@ class EvaluateCheckpoints(TrainerCallback):
             found |= {f"{NAME}/gain": gain.scores.difference, f"{NAME}/gain_p": gain.scores.p}
         return found
 
-    def _between(self, *progress: Any) -> None:
-        """Between two answers or judgments: stop where that is asked for, and show the other processes some life."""
+    def _stop_if_asked(self) -> None:
         if self.trainer.interruption.asked:
             raise AskedToStop
+
+    def _between(self, *progress: Any) -> None:
+        """Between two answers or judgments: stop where that is asked for, and show the other processes some life."""
+        self._stop_if_asked()
         self.trainer.watch.moved()
 
     def _answerer(self, name: str) -> LocalAnswerer:

@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-import time
+import threading
 
 import pytest
 
@@ -79,19 +79,22 @@ def gains(run):
 
 def test_a_signal_ends_an_evaluation_and_the_run_that_goes_on_has_it(tmp_path):
     done = []  # by the watch, when a judgment is asked for: other processes wait for the first meanwhile
+    ended = threading.Event()
 
     def script(asked):
         done.append(stopped.watch.done)
         if len(done) == ONE + 1:  # the first judgment of step 1
             os.kill(os.getpid(), signal.SIGTERM)
-        while len(done) > ONE and not stopped.interruption.asked:
-            time.sleep(0.01)
+        if len(done) > ONE:  # a judge that hangs
+            ended.wait(30)
         return said('{"rating": 4}')
 
     with Server(script) as server:
         stopped = trainer("dpo/tiny", tmp_path, *STEPS, judged_at(server.url))
         with pytest.raises(Interrupted):
             stopped.train()
+        assert not ended.is_set()
+        ended.set()
         assert done[0] >= 8, "answers were given before"
         assert done[ONE - 1] > done[0], "judgments, too"
         assert len(server.asked) < 2 * ONE, "those that were on their way, and none of step 2"
