@@ -30,7 +30,7 @@ class Answers:
     entropy: Tensor | None  # nats, of the distribution the token was drawn from
     mean_logits: Tensor | None  # mean of the logits over the vocabulary
     is_top1: Tensor | None  # bool, the token is the likeliest one
-    aux_loss: Tensor | None  # scalar, load balance of a mixture of experts; None if not asked for or not one
+    aux_loss: Tensor | None  # scalar, load balance of a mixture of experts; None if not asked for
 
 
 def answer_logps(
@@ -48,7 +48,7 @@ def answer_logps(
         batch: `input_ids` (N, T), and either `completion_mask` (N, T), 1 at answer tokens, or `labels` (N, T), -100
             elsewhere, as packed batches have it; everything else (`attention_mask`, `position_ids`, `pixel_values`)
             is handed to the model, so take out columns it does not know: it would ignore them in silence.
-        aux_loss: also compute the auxiliary loss of a mixture of experts.
+        aux_loss: also compute the auxiliary loss of the model, which is a mixture of experts.
         shared_prefix: compute what rows have in common once, nothing for padding, and the head on answers only; where
             that would not be exact the log says why, and the rows run as they are. Otherwise TRL's forward runs, to the
             bit what its trainers compute.

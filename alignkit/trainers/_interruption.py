@@ -96,15 +96,16 @@ class Interruption(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if self.stopped:
-            if state.epoch is not None and float(state.epoch).is_integer():
+            if float(state.epoch or 0).is_integer():
                 self._put_off(control)
+                control.should_save |= self.owes
             control.should_evaluate = False  # training that goes on in the middle of an epoch evaluates at its end
 
     def on_prediction_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if self._training and self._anywhere(args):
-            self.stopped = self.owes = True
+            self.stopped, self.owes = True, state.global_step > 0  # before the first step it is asked for again anyway
             raise StoppedInEvaluation
 
     def _put_off(self, control: TrainerControl) -> None:

@@ -88,6 +88,24 @@ def test_an_evaluation_that_is_put_off_is_made_up_for(step, tmp_path):
     assert all(equal(tensor, expected[name]) for name, tensor in resumed.model.state_dict().items())
 
 
+@pytest.mark.parametrize("step", [3, 4])
+def test_so_is_one_at_the_end_of_an_epoch(step, tmp_path):
+    """Of four steps; training that stops within it evaluates when it is at the end."""
+    options = written(*EVALUATED, "train.eval_strategy=epoch")
+    whole = trainer("dpo/tiny", tmp_path / "whole", *options)
+    whole.train()
+    assert [at for at, _, evaluated in measured(whole) if evaluated is not None] == [4, 6]
+    run = trainer("dpo/tiny", tmp_path / "run", *options)
+    run.add_callback(At("on_substep_end", step - 1, lambda: signal.raise_signal(signal.SIGTERM)))
+    with pytest.raises(Interrupted):
+        run.train()
+    assert len(measured(run)) == step
+    checkpoint = tmp_path / "run" / f"checkpoint-{step}"
+    resumed = trainer("dpo/tiny", tmp_path / "run", *options, checkpoint=checkpoint)
+    resumed.train(resume_from_checkpoint=checkpoint)
+    assert measured(resumed) == measured(whole)
+
+
 def measured(run):
     """Losses of steps and evaluations, in their order."""
     return [
