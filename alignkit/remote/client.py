@@ -12,7 +12,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -21,6 +20,7 @@ from alignkit.remote.cache import Cache
 from alignkit.remote.endpoint import NO_KEY, Endpoint
 from alignkit.remote.errors import BadReply, Refused, Rejected, RemoteError, Unavailable
 from alignkit.remote.pace import Pace
+from alignkit.remote.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     import openai
@@ -30,7 +30,6 @@ R = TypeVar("R")
 Parse = Callable[[Any], Any]  # raises ValueError, TypeError or LookupError on what cannot be read
 
 HOPELESS = {401, 402, 403, 404}  # the next request would fare no better
-LOOK = 1.0  # seconds
 QUICK = 10.0  # seconds for a list of models, which is asked for a message's sake
 SHOWN = 5  # models in it
 TRY_AGAIN = {408, 409, 425, 429}  # and every 5xx
@@ -148,32 +147,13 @@ class Client:
         An item that failed comes with its error. Refused ends everything at once and is raised; what is already on
         its way is waited for, but not where somebody asked to stop.
         """
-        pool = ThreadPoolExecutor(self.endpoint.concurrency)
-        patient = True
         try:
-            futures: dict[Future[R], T] = {pool.submit(ask, item): item for item in items}
-            for future in self._as_they_end(futures):
-                try:
-                    yield futures[future], future.result()
-                except Refused:
-                    raise
-                except RemoteError as error:
-                    yield futures[future], error
+            yield from side_by_side(ask, items, self.endpoint.concurrency, self._while_waiting)
         except (RemoteError, GeneratorExit):
             raise
-        except BaseException:  # Ctrl-C, or what `while_waiting` raises
+        except BaseException:  # somebody asked to stop
             self._refusal = Refused(self.endpoint.url, "interrupted")  # for those that wait for their next try
-            patient = False
             raise
-        finally:
-            pool.shutdown(wait=patient, cancel_futures=True)
-
-    def _as_they_end(self, futures: Iterable[Future[R]]) -> Iterator[Future[R]]:
-        left = set(futures)
-        while left:
-            done, left = wait(left, timeout=LOOK, return_when=FIRST_COMPLETED)
-            self._while_waiting()
-            yield from done
 
     def _fetch(self, path: str, body: Mapping[str, Any], parse: Parse) -> tuple[Any, bool]:
         if self.cache is None:

@@ -170,3 +170,13 @@ class GeneratingTrainer(GRPOTrainer):
             self.samples.visits = dict(zip(self.samples.visits, found["visits"], strict=True))
         if self.recorder is not None:
             self.recorder.size = found["recorded"]
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None and (file := Path(checkpoint) / self.rollout_file()).is_file():
+            device = self.accelerator.device
+            place = "cpu" if device.type == "cpu" else device  # torch reads nothing to the cpu:0 of several processes
+            self.restore_rollout(torch.load(file, map_location=place, weights_only=True))
+
+    def rollout_file(self) -> str:
+        return f"rollout_{self.accelerator.process_index}_of_{self.accelerator.num_processes}.pt"

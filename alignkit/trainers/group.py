@@ -293,14 +293,4 @@ class GroupTrainer(ObjectiveTrainer, GeneratingTrainer):
     def save_own(self, checkpoint: Path) -> None:
         """Also the answers that later updates still learn from, one file per process."""
         super().save_own(checkpoint)
-        torch.save(self.rollout(), checkpoint / self._rollout_file())
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and (file := Path(checkpoint) / self._rollout_file()).is_file():
-            device = self.accelerator.device
-            place = "cpu" if device.type == "cpu" else device  # torch reads nothing to the cpu:0 of several processes
-            self.restore_rollout(torch.load(file, map_location=place, weights_only=True))
-
-    def _rollout_file(self) -> str:
-        return f"rollout_{self.accelerator.process_index}_of_{self.accelerator.num_processes}.pt"
+        torch.save(self.rollout(), checkpoint / self.rollout_file())

@@ -1,5 +1,6 @@
 """A fault on one of two ranks stops both, in order, and by the name of the rank; killed ones go on to 1e-6."""
 
+import json
 from shutil import which
 
 import pytest
@@ -97,3 +98,20 @@ def test_one_of_two(tmp_path):
     assert "nothing has moved for 4 s, and rank 1 on " in result.stderr
     assert "is behind the others; --resume auto goes on from the newest checkpoint" in result.stderr
     assert result.returncode != 0
+
+
+@pytest.mark.matrix
+def test_a_checkpoint_that_has_not_its_name_yet_is_taken_by_both(tmp_path):
+    """As a kill at the end of a save leaves it. The second looks before the first has given it its name, or after."""
+    options = ("train.save_strategy=steps", "train.save_steps=1", "train.eval_strategy=no", "train.output_dir=out")
+    command = [*torchrun(2), "-m", "alignkit", "train", "dpo/tiny", *options, "--resume", "auto"]
+    environment = {"ACCELERATE_USE_CPU": "true"}
+    first = launch(command, tmp_path, **environment)
+    assert first.returncode == 0, first.stderr
+    (tmp_path / "out" / "_saving").mkdir()
+    (tmp_path / "out" / "checkpoint-2").rename(tmp_path / "out" / "_saving" / "checkpoint-2")
+    again = launch(command, tmp_path, **environment)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "out" / "checkpoint-2").is_dir()
+    logged = map(json.loads, (tmp_path / "out" / "metrics.jsonl").read_text().splitlines())
+    assert [one["step"] for one in logged if "loss" in one] == [1, 2], "no step is trained again"

@@ -42,15 +42,11 @@ def train_ensemble(
         report: called with the data report before the first model loads.
         prepare: called with each trainer before it trains.
         resume: "auto" takes each member's newest whole checkpoint, its last one where it is done; "never" starts anew.
-        force: go on although recipe or data differ from the checkpoint's.
-        adopt: sign checkpoints with this user's key.
+        force, adopt: go on although recipe or data differ from a checkpoint's; sign it with this user's key.
         building: entered for each member while it is built, since what fails then is the recipe's fault.
     """
     with building():
-        if resume not in ("auto", "never"):
-            raise ValueError(
-                f"--resume {resume}: an ensemble goes on from checkpoints of its members; write --resume auto"
-            )
+        refuse_path(resume)
         members = [*member_recipes(recipe)]
     backbone = Backbone()
     for number, member in enumerate(members):
@@ -67,6 +63,11 @@ def train_ensemble(
         backbone.take_back(trainer)
         end_tracked_run()
     return finished(recipe, members, trainer.args.max_length) if trainer.is_world_process_zero() else None
+
+
+def refuse_path(resume: str) -> None:
+    if resume not in ("auto", "never"):
+        raise ValueError(f"--resume {resume}: an ensemble goes on from checkpoints of its members; write --resume auto")
 
 
 def finished(recipe: Recipe, members: list[Recipe], max_length: int | None) -> Results:
