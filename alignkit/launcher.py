@@ -8,7 +8,6 @@ SIGINT as they come, all the time that they need to save, and the launcher ends 
 """
 
 import os
-import signal
 import sys
 from argparse import Namespace
 from typing import Any, NoReturn
@@ -18,7 +17,7 @@ from accelerate.commands import launch
 from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from alignkit.stop_signals import STOP_SIGNALS
+from alignkit.stop_signals import take
 
 OTHERS = "SIGHUP,SIGQUIT"  # are left to torch's agent, which ends its processes and itself
 
@@ -26,8 +25,7 @@ OTHERS = "SIGHUP,SIGQUIT"  # are left to torch's agent, which ends its processes
 def main() -> None:
     arguments = launch.launch_command_parser().parse_args()
     launch.simple_launcher = become  # launch_command decides by the configuration which launcher it is
-    for number in STOP_SIGNALS:
-        signal.signal(number, hand_on)
+    take(hand_on)
     os.environ["PET_SIGNALS_TO_HANDLE"] = OTHERS
     try:
         launch.launch_command(arguments)

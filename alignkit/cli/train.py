@@ -11,7 +11,7 @@ import click
 
 from alignkit.cli import _arguments
 from alignkit.cli._errors import RESUMABLE, run_errors, user_errors
-from alignkit.stop_signals import STOP_SIGNALS
+from alignkit.stop_signals import give_back, take
 
 if TYPE_CHECKING:
     from alignkit.recipe import Recipe
@@ -39,26 +39,20 @@ def command(recipe: str, overrides: tuple[str, ...], resume: str, force: bool, a
     from alignkit.cli._progress import use_table
     from alignkit.objectives import RewardObjective
     from alignkit.recipe import load
-    from alignkit.recipe.build import build, output_folder
+    from alignkit.recipe.build import output_folder
     from alignkit.recipe.profile import shown
-    from alignkit.recipe.resume import agreed, only_run_in, set_earlier_aside, starting_point
+    from alignkit.recipe.resume import only_run_in
+    from alignkit.recipe.run import run
 
+    start: dict[str, Any] = {"resume": resume, "force": force, "adopt": adopt, "building": _building}
     with run_errors(), ExitStack() as held:
         with _building():
             loaded = load(recipe, overrides)
             folder = output_folder(loaded)
             held.enter_context(only_run_in(folder))  # before anything is decided by what lies there
         if loaded.ensemble is not None:
-            return _ensemble(loaded, resume=resume, force=force, adopt=adopt)
-        with _building():
-            checkpoint = starting_point(folder, resume, adopt)
-            trainer = build(loaded, report=print_once, checkpoint=None if force else checkpoint)
-        trainer.verified, checkpoint = checkpoint, agreed(checkpoint)
-        set_earlier_aside(folder, checkpoint)
-        use_table(trainer)
-        trainer.train(resume_from_checkpoint=checkpoint)
-        trainer.save_model()
-        trainer.create_model_card()  # last, since an adapter's library writes into it when it saves
+            return _ensemble(loaded, **start)
+        trainer = run(loaded, print_once, use_table, **start)
     if trainer.is_world_process_zero():
         if loaded.profile:
             click.echo(f"\n{shown(folder)}")
@@ -77,13 +71,12 @@ def _building() -> Iterator[None]:
         click.echo(f"{signal.Signals(number).name}: stopped before the first step; --resume auto goes on", err=True)
         sys.exit(RESUMABLE)
 
-    before = {number: signal.signal(number, leave) for number in STOP_SIGNALS}
+    before = take(leave)
     try:
         with user_errors():
             yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        give_back(before)
 
 
 def _ensemble(recipe: "Recipe", **start: Any) -> None:
@@ -92,7 +85,7 @@ def _ensemble(recipe: "Recipe", **start: Any) -> None:
     from alignkit.cli._progress import use_table
     from alignkit.recipe.ensemble.train import train_ensemble
 
-    results = train_ensemble(recipe, print_once, use_table, building=_building, **start)
+    results = train_ensemble(recipe, print_once, use_table, **start)
     if results is None:
         return
     if results.pairs:

@@ -34,8 +34,7 @@ def read_prompts(
     ordinary &= all(getattr(config, name, None) is None for name in UNSET)
     if not ordinary or core.config.model_type not in FAMILIES or learns_prompts(model) or noise_of(core):
         return {}
-    length = rope_length(core.config)
-    if length is not None and input_ids.size(1) > length:
+    if input_ids.size(1) > rope_length(core.config):
         return {}
     rows, which = torch.unique(torch.stack((input_ids, attention_mask), dim=1), dim=0, return_inverse=True)
     if not agreed(len(rows) < len(input_ids) and input_ids.size(1) > SHORTEST):

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,8 +77,7 @@ def _why_not_packed(core: Any, inputs: Mapping[str, Any], asked: Tensor | None) 
         return "its layers are on several devices"
     if core.training and getattr(core.get_input_embeddings(), "neftune_noise_alpha", None):
         return "the noise of NEFTune depends on how long a row is"
-    length = rope_length(config)
-    if length is not None and (asked is None or asked.size(1) > length):
+    if (math.inf if asked is None else asked.size(1)) > (length := rope_length(config)):
         return f"beyond {length} tokens its rotary embeddings depend on the longest row of a batch"
     if kernel_of(core) not in KERNELS:
         return f"the attention kernel {kernel_of(core)} is not known"
@@ -94,8 +94,8 @@ def _why_not_packed(core: Any, inputs: Mapping[str, Any], asked: Tensor | None) 
     return None
 
 
-def rope_length(config: Any) -> int | None:
-    """Up to how many tokens in a row of its batch a text is read as it is alone; None: whatever is beside it.
+def rope_length(config: Any) -> float:
+    """Up to how many tokens in a row of its batch a text is read as it is alone; infinity: whatever is beside it.
 
     Dynamic RoPE and LongRoPE take their frequencies from the longest row, beyond the length that they were made for.
     """
@@ -108,7 +108,7 @@ def rope_length(config: Any) -> int | None:
             lengths.append(config.max_position_embeddings)
         elif kind.get("rope_type") == "longrope":
             lengths.append(kind["original_max_position_embeddings"])
-    return min(lengths, default=None)
+    return min(lengths, default=math.inf)
 
 
 def noise_of(core: nn.Module) -> str | None:

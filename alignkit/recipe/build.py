@@ -53,6 +53,8 @@ from alignkit.trainers import (
     UnpairedTrainer,
 )
 
+DAY = 86_400  # seconds: who is missing is said by rank_timeout, and torch, which names nobody, must not be first
+
 # What follows from the batch shape of an objective: its trainer, and the shape of the rows it learns from.
 TRAINERS: dict[type[Objective] | None, tuple[type[ObjectiveTrainer], Shape]] = {
     PairObjective: (PairTrainer, "pairs"),
@@ -181,9 +183,6 @@ def own_options(recipe: Recipe, args: TrainingArguments) -> dict[str, Any]:
     if isinstance(recipe.objective, GroupObjective):
         options |= answer_sources(recipe, args)
     return options
-
-
-DAY = 86_400  # seconds: who is missing is said by rank_timeout, and torch, which names nobody, must not be first
 
 
 def training_arguments(recipe: Recipe, processes: int | None = None) -> TrainingArguments:

@@ -147,13 +147,11 @@ class Client:
         An item that failed comes with its error. Refused ends everything at once and is raised; what is already on
         its way is waited for, but not where somebody asked to stop.
         """
-        try:
-            yield from side_by_side(ask, items, self.endpoint.concurrency, self._while_waiting)
-        except (RemoteError, GeneratorExit):
-            raise
-        except BaseException:  # somebody asked to stop
-            self._refusal = Refused(self.endpoint.url, "interrupted")  # for those that wait for their next try
-            raise
+        return side_by_side(ask, items, self.endpoint.concurrency, self._while_waiting, self._stop)
+
+    def _stop(self) -> None:
+        """Let nobody begin another try."""
+        self._refusal = Refused(self.endpoint.url, "interrupted")
 
     def _fetch(self, path: str, body: Mapping[str, Any], parse: Parse) -> tuple[Any, bool]:
         if self.cache is None:

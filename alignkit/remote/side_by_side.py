@@ -13,12 +13,16 @@ LOOK = 1.0  # seconds
 
 
 def side_by_side(
-    ask: Callable[[T], R], items: Iterable[T], most: int, while_waiting: Callable[[], object]
+    ask: Callable[[T], R],
+    items: Iterable[T],
+    most: int,
+    while_waiting: Callable[[], object],
+    stopping: Callable[[], object],
 ) -> Iterator[tuple[T, R | RemoteError]]:
     """(item, ask(item)) in the order in which they end, `most` at a time; an item that failed comes with its error.
 
     Refused is raised, when those on their way have ended. So is what `while_waiting` raises, which is called every
-    second that no answer comes, and with every one; and Ctrl-C. Neither waits for anything.
+    second that no answer comes, and with every one; and Ctrl-C. Neither waits for anything, and `stopping` is called.
     """
     pool = ThreadPoolExecutor(most)
     patient = True
@@ -34,6 +38,7 @@ def side_by_side(
     except (RemoteError, GeneratorExit):
         raise
     except BaseException:
+        stopping()
         patient = False
         raise
     finally:

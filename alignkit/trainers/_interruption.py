@@ -7,7 +7,6 @@ second one: schedulers and terminals tell launcher and processes, and the launch
 
 import logging
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from alignkit.stop_signals import STOP_SIGNALS
+from alignkit.stop_signals import give_back, take
 
 logger = logging.getLogger(__name__)
 
@@ -45,13 +44,11 @@ class Requests:
 
     def listen(self) -> None:
         self.first = {}
-        if threading.current_thread() is threading.main_thread():  # Python takes handlers from no other
-            self._before = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
+        self._before = take(self._note)
 
     def release(self) -> None:
         """Give the signals back to whoever had them."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        give_back(self._before)
         self._before = {}
 
     def _note(self, number: int, frame: Any) -> None:

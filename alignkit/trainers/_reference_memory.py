@@ -1,6 +1,7 @@
 """A reference model that is asked for every text once, in this run and all others."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -34,8 +35,8 @@ class Memory:
         """`answering`, which asks `model`, unless it was asked before. ValueError for a reference that moves."""
         if getattr(self.trainer.args, "sync_ref_model", False):
             raise ValueError("sync_ref_model moves the reference, of which nothing may be kept; remove reference_cache")
-        length, longest = rope_length(core_of(model).config), getattr(self.trainer.args, "max_length", None)
-        if length is not None and (longest is None or longest > length):
+        longest = getattr(self.trainer.args, "max_length", None) or math.inf
+        if longest > (length := rope_length(core_of(model).config)):
             raise ValueError(
                 f"beyond {length} tokens this model reads a text as the longest one beside it, of which nothing may be "
                 f"kept; remove reference_cache, or write train.max_length: {length}"

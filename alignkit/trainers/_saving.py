@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.utils import gather_object
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer
 
 from alignkit import checkpoints
 from alignkit.trainers import _seams
@@ -33,7 +33,6 @@ class SavingTrainer(Trainer):
         self._aside = False
         self.resumed: Path | None = None
         super().__init__(*args, **kwargs)
-        self.add_callback(GoOn(self))
 
     def save_model(self, *args: Any, **kwargs: Any) -> None:
         """As transformers', and to its end where a signal comes.
@@ -131,18 +130,6 @@ class SavingTrainer(Trainer):
                 "train.load_best_model_at_end: false and --resume auto save the model of the last step"
             )
         super()._load_best_model()
-
-
-class GoOn(TrainerCallback):
-    """Lets a trainer take up what it had saved: when training begins, since transformers starts means at zero then."""
-
-    def __init__(self, trainer: SavingTrainer) -> None:
-        self.trainer = trainer
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.trainer.restore_own()
 
 
 def _averages_file(rank: int) -> str:

@@ -36,7 +36,7 @@ class SurvivingTrainer(FiniteTrainer, SavingTrainer):
         super().__init__(*args, **kwargs)
         self.add_callback(self.interruption)
         self.add_callback(self.watch)
-        self.add_callback(EvaluateLate(self))  # last, so that signals and ranks are looked after
+        self.add_callback(GoOn(self))  # last, since it may evaluate: signals and ranks are looked after then
 
     @property
     def interrupted(self) -> bool:
@@ -139,8 +139,8 @@ class SurvivingTrainer(FiniteTrainer, SavingTrainer):
         return super().guarded(loss, terms)
 
 
-class EvaluateLate(TrainerCallback):
-    """Lets a trainer evaluate when training begins what it had put off."""
+class GoOn(TrainerCallback):
+    """Lets a trainer take up what it had saved: when training begins, since transformers starts means at zero then."""
 
     def __init__(self, trainer: SurvivingTrainer) -> None:
         self.trainer = trainer
@@ -149,4 +149,5 @@ class EvaluateLate(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.trainer.began_at = state.global_step
+        self.trainer.restore_own()
         self.trainer.evaluate_late()

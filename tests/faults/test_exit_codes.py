@@ -75,7 +75,7 @@ def test_a_signal_before_the_first_step(number, monkeypatch):
         signal.raise_signal(number)
 
     before = signal.getsignal(number)
-    monkeypatch.setattr("alignkit.recipe.build.build", asked)
+    monkeypatch.setattr("alignkit.recipe.run.build", asked)
     result = invoke("train", "dpo/tiny")
     assert (result.exit_code, "stopped before the first step" in result.stderr) == (75, True)
     assert signal.getsignal(number) is before

@@ -122,7 +122,7 @@ LONG = {
     **{"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 32, "factor": 4.0},
     **{"short_factor": [1.0] * FACTORS, "long_factor": [4.0] * FACTORS},
 }
-HOLE = (torch.arange(sum((70, 30))) != 10).long()
+HOLE = (torch.arange(70 + 30) != 10).long()
 
 
 def noisy():
@@ -174,18 +174,17 @@ def mamba():
         ),
     ],
     ids=[
-        *(
-            "recurrent",
-            "other inputs",
-            "positions",
-            "padding",
-            "compiled",
-            "holes",
-            "NEFTune",
-            "devices",
-            "dynamic RoPE",
-        ),
-        *("LongRoPE", "bidirectional"),
+        "recurrent",
+        "other inputs",
+        "positions",
+        "padding",
+        "compiled",
+        "holes",
+        "NEFTune",
+        "devices",
+        "dynamic RoPE",
+        "LongRoPE",
+        "bidirectional",
     ],
 )
 def test_what_cannot_be_shared_runs_as_it_is_and_the_log_says_why(make, change, reason, caplog):

@@ -12,10 +12,10 @@ from peft import PeftModel
 from alignkit.data.account import DataReport
 from alignkit.models.reward import HEAD, draw_head
 from alignkit.models.spec import Adapter
-from alignkit.recipe.build import build, load_recipe_data, load_recipe_model, output_folder, training_arguments
+from alignkit.recipe.build import load_recipe_data, load_recipe_model, output_folder, training_arguments
 from alignkit.recipe.ensemble.results import Results, results_of
 from alignkit.recipe.provenance import save_provenance
-from alignkit.recipe.resume import agreed, set_earlier_aside, starting_point
+from alignkit.recipe.run import run
 from alignkit.recipe.schema import Recipe
 from alignkit.recipe.trackers import end_tracked_run
 from alignkit.rewards.shared import FILE
@@ -42,24 +42,23 @@ def train_ensemble(
         report: called with the data report before the first model loads.
         prepare: called with each trainer before it trains.
         resume: "auto" takes each member's newest whole checkpoint, its last one where it is done; "never" starts anew.
-        force, adopt: go on although recipe or data differ from a checkpoint's; sign it with this user's key.
-        building: entered for each member while it is built, since what fails then is the recipe's fault.
+        force, adopt, building: as of `run`, for each member.
     """
     with building():
         refuse_path(resume)
         members = [*member_recipes(recipe)]
     backbone = Backbone()
     for number, member in enumerate(members):
-        with building():
-            checkpoint = starting_point(output_folder(member), resume, adopt)
-            told = report if number == 0 else None
-            trainer: Any = build(member, told, load=backbone.load, checkpoint=None if force else checkpoint)
-        trainer.verified, checkpoint = checkpoint, agreed(checkpoint)
-        set_earlier_aside(output_folder(member), checkpoint)
-        prepare(trainer)
-        trainer.train(resume_from_checkpoint=checkpoint)
-        trainer.save_model()
-        trainer.create_model_card()
+        trainer = run(
+            member,
+            report if number == 0 else None,
+            prepare,
+            load=backbone.load,
+            resume=resume,
+            force=force,
+            adopt=adopt,
+            building=building,
+        )
         backbone.take_back(trainer)
         end_tracked_run()
     return finished(recipe, members, trainer.args.max_length) if trainer.is_world_process_zero() else None
